@@ -1,0 +1,36 @@
+/*
+ * The shape of a table: the `relation` frame of cdc-stream(5).
+ */
+#ifndef PGCDC_RELATION_H
+#define PGCDC_RELATION_H
+
+#include "lsn.h"
+#include "stream.h"
+
+struct column {
+    char *name;
+    char *type; /* as format_type() prints it */
+    int attnum;
+    uint32_t oid;  /* of the type */
+    uint32_t base; /* of the base type if it is a domain, else = oid */
+    uint32_t elem; /* of the element type if it is an array, else 0 */
+    int32_t typmod;
+    bool key, notnull;
+};
+
+struct relation {
+    uint32_t oid;
+    lsn_t lsn; /* position of the message that announced it */
+    uint64_t seq;
+    char *schema, *table;
+    char identity; /* 'd', 'n', 'f', 'i' */
+    uint32_t relfilenode;
+    unsigned ncolumns, nkey; /* nkey: columns with key set */
+    struct column *columns;
+};
+
+void relation_pack(struct stream_out *out, const struct relation *r); /* a whole frame */
+struct relation *relation_unpack(struct frame *f); /* never NULL; relation_free frees it */
+void relation_free(struct relation *r);
+
+#endif
