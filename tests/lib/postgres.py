@@ -1,0 +1,221 @@
+"""A throwaway PostgreSQL cluster, made for logical decoding.
+
+It listens on a Unix socket, where everyone is trusted, and on a loopback port, where a password is
+asked for. PostgreSQL refuses to run as root, so root starts it as `postgres`, or as `nobody` where
+that user does not exist. The programs come from $PGBIN, or from Debian's PostgreSQL 15.
+
+Only the standard library is used here: tests/postgres runs it before anything is installed.
+"""
+
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+PGBIN = os.environ.get("PGBIN", "/usr/lib/postgresql/15/bin")
+
+SETTINGS = {
+    "wal_level": "logical",
+    "max_wal_senders": "20",
+    "max_replication_slots": "20",
+    "max_prepared_transactions": "10",
+    "max_connections": "60",
+    "shared_buffers": "128MB",
+    "max_wal_size": "2GB",
+    # The machine is not switched off during a test, and a killed server loses nothing by this.
+    "fsync": "off",
+    "listen_addresses": "127.0.0.1",
+    "autovacuum_naptime": "10s",
+}
+
+HBA = """\
+local all         all              trust
+local replication all              trust
+host  all         all 127.0.0.1/32 scram-sha-256
+host  replication all 127.0.0.1/32 scram-sha-256
+"""
+
+
+class Error(Exception):
+    pass
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def _server_user():
+    """The user to run the server as, or None for the one we are."""
+    if os.geteuid() != 0:
+        return None
+    for name in "postgres", "nobody":
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            pass
+    raise Error("neither a user postgres nor nobody exists to run PostgreSQL as")
+
+
+class Cluster:
+    """One cluster in a directory of its own.
+
+    `directory` is made if it is missing. Its parents must be open to the server's user: take one
+    below /tmp. Without it a temporary one is used, and stop() deletes it.
+    """
+
+    def __init__(self, directory=None, port=None, settings=None):
+        self.user = _server_user()
+        self.temporary = directory is None
+        if directory is None:
+            directory = tempfile.mkdtemp(prefix="pgcdc-postgres-")
+        self.directory = os.path.abspath(directory)
+        self.data = os.path.join(self.directory, "data")
+        self.log = os.path.join(self.directory, "log")
+        self.port = port
+        self.settings = {**SETTINGS, **(settings or {})}
+        if os.path.exists(os.path.join(self.data, "PG_VERSION")):
+            with open(os.path.join(self.data, "postgresql.conf"), encoding="utf-8") as f:
+                self.port = int(re.findall(r"(?m)^port = '(\d+)'", f.read())[-1])
+
+    @property
+    def host(self):
+        """The socket's directory: PGHOST."""
+        return self.directory
+
+    def environment(self):
+        """libpq's variables for the superuser over the socket."""
+        return {
+            "PGHOST": self.host,
+            "PGPORT": str(self.port),
+            "PGUSER": "postgres",
+            "PGDATABASE": "postgres",
+        }
+
+    def conninfo(self, database="postgres", user="postgres"):
+        return f"host={self.host} port={self.port} dbname={database} user={user}"
+
+    def _run(self, program, *arguments):
+        command = [os.path.join(PGBIN, program), *arguments]
+        if not os.path.exists(command[0]):
+            raise Error(f"{command[0]} is missing: run tests/setup, or set PGBIN")
+        who = {}
+        if self.user:
+            who = {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
+        done = subprocess.run(
+            command,
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+            **who,
+        )
+        if done.returncode != 0:
+            raise Error(f"{program} failed: {done.stdout.strip()}\n{self._log_tail()}")
+        return done.stdout
+
+    def _log_tail(self):
+        try:
+            with open(self.log, encoding="utf-8", errors="replace") as f:
+                return "".join(f.readlines()[-15:])
+        except OSError:
+            return ""
+
+    def create(self):
+        """initdb, with our settings. Does nothing to a cluster that exists."""
+        if os.path.exists(os.path.join(self.data, "PG_VERSION")):
+            return
+        os.makedirs(self.directory, exist_ok=True)
+        if self.user:
+            os.chown(self.directory, self.user.pw_uid, self.user.pw_gid)
+        if len(self.directory) > 90:
+            raise Error(f"{self.directory}: too long a path for a Unix socket")
+        self._run(
+            "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
+            "--locale=C.UTF-8", "--no-sync",
+        )  # fmt: skip
+        self.port = self.port or free_port()
+        lines = {**self.settings, "port": self.port, "unix_socket_directories": self.directory}
+        with open(os.path.join(self.data, "postgresql.conf"), "a", encoding="utf-8") as f:
+            f.writelines(f"{name} = '{value}'\n" for name, value in lines.items())
+        with open(os.path.join(self.data, "pg_hba.conf"), "w", encoding="utf-8") as f:
+            f.write(HBA)
+
+    def start(self):
+        self.create()
+        self._run("pg_ctl", "start", "-w", "-t", "60", "-s", "-D", self.data, "-l", self.log)
+        return self
+
+    def stop(self, mode="fast"):
+        """Ends the server if it runs; `mode` as pg_ctl has it. A temporary cluster is deleted."""
+        if self.pid():
+            self._run("pg_ctl", "stop", "-w", "-t", "60", "-s", "-m", mode, "-D", self.data)
+        if self.temporary:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def restart(self):
+        self._run("pg_ctl", "restart", "-w", "-t", "60", "-s", "-m", "fast", "-D", self.data,
+                  "-l", self.log)  # fmt: skip
+
+    def pid(self):
+        """The postmaster's process id, or None when it does not run."""
+        try:
+            with open(os.path.join(self.data, "postmaster.pid"), encoding="ascii") as f:
+                pid = int(f.readline())
+            os.kill(pid, 0)
+            return pid
+        except (OSError, ValueError):
+            return None
+
+    def kill(self):
+        """SIGKILL to the server and all its processes: a crash. start() recovers from it."""
+        postmaster = self.pid()
+        if not postmaster:
+            return
+        os.kill(postmaster, signal.SIGSTOP)  # so that it replaces no child meanwhile
+        victims = [*_children(postmaster), postmaster]
+        for pid in victims:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        deadline = time.monotonic() + 10
+        while any(_alive(pid) for pid in victims):
+            if time.monotonic() > deadline:
+                raise Error("PostgreSQL survives SIGKILL")
+            time.sleep(0.01)
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.stop("immediate" if self.temporary else "fast")
+
+
+def _stat(pid):
+    """(state, parent) of a process from /proc, or None when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+            fields = f.read().rpartition(")")[2].split()
+        return fields[0], int(fields[1])
+    except OSError:
+        return None
+
+
+def _alive(pid):
+    stat = _stat(pid)
+    return stat is not None and stat[0] not in "ZX"
+
+
+def _children(parent):
+    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    return [pid for pid in pids if (_stat(pid) or (None, None))[1] == parent]
