@@ -1,0 +1,105 @@
+"""What the tests share: one PostgreSQL cluster and one warehouse for the whole run, and for each test
+a database, a catalog and pipelines of its own, none of which outlives it."""
+
+import itertools
+import os
+
+import pytest
+
+from lib.compare import Difference, Source, Target, compare
+from lib.database import Database
+from lib.pipeline import Pipeline, kill_leftovers
+from lib.postgres import Cluster
+from lib.warehouse import LocalWarehouse
+
+# No setting of the person who runs the tests may leak into them.
+for variable in list(os.environ):
+    if variable.startswith(("PG", "CDC_")) and variable not in ("PGBIN", "PGCDC_BIN"):
+        del os.environ[variable]
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def warehouse():
+    with LocalWarehouse() as warehouse:
+        yield warehouse
+
+
+@pytest.fixture
+def database(cluster):
+    """A fresh database, with settings that nobody expects."""
+    with Database(cluster, f"test_{next(_numbers)}") as database:
+        yield database
+
+
+@pytest.fixture
+def catalog(warehouse):
+    """A fresh catalog's name. Pipelines and Spark work in it; nothing else is there."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    warehouse.api.query(f"CREATE CATALOG `{name}`")
+    return name
+
+
+@pytest.fixture
+def make_pipeline(request, tmp_path, database, catalog, warehouse):
+    """Makes pipelines from the test's database to its catalog; keywords are Pipeline's.
+
+    Slot and publication are named `slot` (the test's own, slots are the cluster's) and `pub`.
+    """
+    pipelines = []
+
+    def make(name="pipeline", **changes):
+        arguments = {
+            "conninfo": database.conninfo,
+            "slot": f"{database.name}_slot",
+            "publication": "pub",
+            "catalog": catalog,
+            "environment": warehouse.environment,
+            **changes,
+        }
+        pipeline = Pipeline(tmp_path / name, **arguments)
+        pipelines.append(pipeline)
+        return pipeline
+
+    request.node.pipelines = pipelines
+    yield make
+    for pipeline in pipelines:
+        pipeline.kill_leftovers()
+
+
+@pytest.fixture
+def assert_equal(database, catalog, warehouse):
+    """Asserts that every table of publications, `pub` by default, equals its copy."""
+
+    def check(*publications, schemas=None):
+        source = Source(database.conninfo)
+        target = Target(warehouse.api, catalog, schemas)
+        different = []
+        for table in source.published(publications or ["pub"]):
+            try:
+                compare(source, target, table)
+            except Difference as difference:
+                different.append(f"{table.schema}.{table.name}: {difference}")
+        assert not different, "\n".join(different)
+
+    return check
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """A failed test shows what the stages of its pipelines said."""
+    report = (yield).get_result()
+    if report.when == "call" and report.failed:
+        for pipeline in getattr(item, "pipelines", []):
+            report.sections.append((f"stages in {pipeline.folder}", pipeline.log()))
+
+
+def pytest_sessionfinish():
+    kill_leftovers()
