@@ -171,10 +171,9 @@ class Cluster:
         try:
             with open(os.path.join(self.data, "postmaster.pid"), encoding="ascii") as f:
                 pid = int(f.readline())
-            os.kill(pid, 0)
-            return pid
         except (OSError, ValueError):
             return None
+        return pid if _alive(pid) else None
 
     def kill(self):
         """SIGKILL to the server and all its processes: a crash. start() recovers from it."""
@@ -193,6 +192,9 @@ class Cluster:
             if time.monotonic() > deadline:
                 raise Error("PostgreSQL survives SIGKILL")
             time.sleep(0.01)
+        # Where nobody reaps zombies at once, PostgreSQL would take the dead one for a running server.
+        os.unlink(os.path.join(self.data, "postmaster.pid"))
+        os.unlink(os.path.join(self.directory, f".s.PGSQL.{self.port}.lock"))
 
     def __enter__(self):
         return self.start()
