@@ -14,7 +14,13 @@ struct cli {
     bool check, json;
 };
 
-enum { CLI_FIRST = 1000, CLI_STATE = CLI_FIRST, CLI_CHECK, CLI_JSON, CLI_OWN }; /* own options: from CLI_OWN */
+enum {
+    CLI_FIRST = 1000,
+    CLI_STATE = CLI_FIRST,
+    CLI_CHECK,
+    CLI_JSON,
+    CLI_OWN
+}; /* own options: from CLI_OWN */
 
 #define CLI_SHORT "hVvq"
 /* clang-format off */
@@ -24,12 +30,12 @@ enum { CLI_FIRST = 1000, CLI_STATE = CLI_FIRST, CLI_CHECK, CLI_JSON, CLI_OWN }; 
     {"state", required_argument, NULL, CLI_STATE}, {"check", no_argument, NULL, CLI_CHECK}
 #define CLI_LONG_JSON {"json", no_argument, NULL, CLI_JSON}
 /* clang-format on */
-#define CLI_HELP                                                                                   \
-    "  --state DIR        the pipeline's state folder (or CDC_STATE); see cdc-state(5)\n"          \
-    "  --check            test what this stage will use, say so, change nothing\n"                 \
-    "  -v, --verbose      say more (twice: debug)\n"                                               \
-    "  -q, --quiet        errors only\n"                                                           \
-    "  -h, --help         this text\n"                                                             \
+#define CLI_HELP                                                                          \
+    "  --state DIR        the pipeline's state folder (or CDC_STATE); see cdc-state(5)\n" \
+    "  --check            test what this stage will use, say so, change nothing\n"        \
+    "  -v, --verbose      say more (twice: debug)\n"                                      \
+    "  -q, --quiet        errors only\n"                                                  \
+    "  -h, --help         this text\n"                                                    \
     "  -V, --version      the version\n"
 
 /* msg_init, SIGPIPE ignored, C locale, CDC_STATE read. Call first in main. */
@@ -44,7 +50,8 @@ void cli_no_operands(int argc, char **argv);
 
 /* Numbers with a unit; exit with 64, naming the option, if they are none. */
 uint64_t cli_count(const char *option, const char *text, uint64_t min, uint64_t max);
-uint64_t cli_size(const char *option, const char *text);   /* bytes: 4096, 64k, 16M, 1G (powers of 1024) */
+uint64_t cli_size(const char *option,
+                  const char *text); /* bytes: 4096, 64k, 16M, 1G (powers of 1024) */
 int64_t cli_duration(const char *option, const char *text); /* milliseconds: 500ms, 5s, 2min, 1h */
 
 /*

@@ -9,8 +9,9 @@ typedef uint64_t lsn_t; /* 0 is no LSN */
 
 #define LSN_SIZE 18 /* bytes that lsn_format may write, with the NUL */
 
-const char *lsn_format(char out[LSN_SIZE], lsn_t lsn); /* "16/B374D848", or "-" for 0; returns out */
-bool lsn_parse(const char *text, lsn_t *lsn);          /* takes what lsn_format writes */
+const char *lsn_format(char out[LSN_SIZE],
+                       lsn_t lsn);            /* "16/B374D848", or "-" for 0; returns out */
+bool lsn_parse(const char *text, lsn_t *lsn); /* takes what lsn_format writes */
 
 /* lsn_format into a buffer that lives as long as the enclosing block, for messages */
 #define LSN_TEXT(lsn) lsn_format((char[LSN_SIZE]){0}, lsn)

@@ -1,6 +1,7 @@
 /*
  * Memory: allocation succeeds or the program exits with 75 (out of memory is a reason to start
- * again). Three shapes: plain blocks, a growing byte buffer, and an arena that is emptied as a whole.
+ * again). Three shapes: plain blocks, a growing byte buffer, and an arena that is emptied as a
+ * whole.
  */
 #ifndef PGCDC_MEM_H
 #define PGCDC_MEM_H
@@ -8,9 +9,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 
-void *mem_alloc(size_t size);                /* zeroed; free() it */
-void *mem_realloc(void *old, size_t size);   /* new bytes are not zeroed */
-char *mem_strdup(const char *s);             /* free() it */
+void *mem_alloc(size_t size);              /* zeroed; free() it */
+void *mem_realloc(void *old, size_t size); /* new bytes are not zeroed */
+char *mem_strdup(const char *s);           /* free() it */
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* free() it */
 
 /* A byte buffer. Zero-initialize it; free with buf_free. data[len] is always NUL once something was
@@ -25,11 +26,12 @@ void buf_add(struct buf *b, const void *data, size_t len);
 void buf_str(struct buf *b, const char *s);
 void buf_char(struct buf *b, char c);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void buf_clear(struct buf *b);                /* len = 0, memory kept */
-void buf_drop(struct buf *b, size_t n);       /* removes the first n bytes */
+void buf_clear(struct buf *b);          /* len = 0, memory kept */
+void buf_drop(struct buf *b, size_t n); /* removes the first n bytes */
 void buf_free(struct buf *b);
 
-/* An arena: many allocations, one reset. Zero-initialize it. Pointers stay valid until the reset. */
+/* An arena: many allocations, one reset. Zero-initialize it. Pointers stay valid until the reset.
+ */
 struct arena {
     struct arena_block *head; /* the block in use, newest first */
     size_t used;              /* bytes handed out since the last reset */

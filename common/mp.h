@@ -16,11 +16,22 @@ struct mp {
     const unsigned char *p, *end;
 };
 
-enum mp_type { MP_NIL, MP_BOOL, MP_UINT, MP_INT, MP_FLOAT, MP_STR, MP_BIN, MP_EXT, MP_ARRAY, MP_MAP };
+enum mp_type {
+    MP_NIL,
+    MP_BOOL,
+    MP_UINT,
+    MP_INT,
+    MP_FLOAT,
+    MP_STR,
+    MP_BIN,
+    MP_EXT,
+    MP_ARRAY,
+    MP_MAP
+};
 
 struct mp_token {
     enum mp_type type;
-    uint64_t u;       /* MP_BOOL, MP_UINT; MP_INT is negative and in i */
+    uint64_t u; /* MP_BOOL, MP_UINT; MP_INT is negative and in i */
     int64_t i;
     const char *data; /* MP_STR, MP_BIN, MP_EXT */
     size_t len;       /* bytes of data; elements of MP_ARRAY; pairs of MP_MAP */
@@ -35,9 +46,9 @@ struct mp_token {
 int mp_next(struct mp *c, struct mp_token *t);
 
 /*
- * Steps over one whole object. 1: done. -1: no MessagePack, or deeper than MP_DEPTH, or it says that
- * it is larger than max bytes. 0: it is not complete; *need (if not NULL) is a number of bytes,
- * counted from the cursor, without which it cannot be.
+ * Steps over one whole object. 1: done. -1: no MessagePack, or deeper than MP_DEPTH, or it says
+ * that it is larger than max bytes. 0: it is not complete; *need (if not NULL) is a number of
+ * bytes, counted from the cursor, without which it cannot be.
  */
 #define MP_DEPTH 8
 int mp_skip(struct mp *c, size_t max, size_t *need);

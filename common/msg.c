@@ -36,10 +36,10 @@ static void say(const char *level, const char *fmt, va_list ap)
     fprintf(stderr, "%s: %s%s\n", program, level, line);
 }
 
-#define SAY(level)                                                                                 \
-    va_list ap;                                                                                    \
-    va_start(ap, fmt);                                                                             \
-    say(level, fmt, ap);                                                                           \
+#define SAY(level)       \
+    va_list ap;          \
+    va_start(ap, fmt);   \
+    say(level, fmt, ap); \
     va_end(ap)
 
 void msg_error(const char *fmt, ...)

@@ -3,7 +3,8 @@
  *
  *     pgcdc-read: error: replication slot does not exist slot=airbyte_slot
  *
- * lower case, no full stop, what happened and what to do about it. A message never contains a secret.
+ * lower case, no full stop, what happened and what to do about it. A message never contains a
+ * secret.
  */
 #ifndef PGCDC_MSG_H
 #define PGCDC_MSG_H

@@ -9,8 +9,8 @@
 #include "mem.h"
 
 /*
- * Opens (creates, mode 0700, if missing) the folder and takes the lock of this stage for the life of
- * the process. Exits with 75 if another process holds it, with 78 if the folder cannot be used.
+ * Opens (creates, mode 0700, if missing) the folder and takes the lock of this stage for the life
+ * of the process. Exits with 75 if another process holds it, with 78 if the folder cannot be used.
  */
 void state_lock(const char *dir, const char *stage);
 
@@ -32,8 +32,8 @@ bool state_read(const char *dir, const char *stage, struct buf *text);
 #define STATE_WORDS 8
 struct state_line {
     char *key;
-    unsigned words;           /* values after the key */
-    char *word[STATE_WORDS];  /* "" beyond words */
+    unsigned words;          /* values after the key */
+    char *word[STATE_WORDS]; /* "" beyond words */
 };
 bool state_next(struct buf *text, size_t *at, struct state_line *line); /* *at starts at 0 */
 
@@ -42,7 +42,8 @@ bool state_next(struct buf *text, size_t *at, struct state_line *line); /* *at s
 int state_watch(const char *dir);
 void state_watch_drain(int fd);
 
-/* The same durable replacement for other files of the folder, e.g. "batches/x" (folders are made). */
+/* The same durable replacement for other files of the folder, e.g. "batches/x" (folders are made).
+ */
 void state_replace(const char *dir, const char *name, const void *data, size_t len);
 
 #endif

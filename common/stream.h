@@ -26,11 +26,11 @@ void stream_in_free(struct stream_in *in);
 
 /* One frame. The bytes that it points to stay valid until the next stream_read. */
 struct frame {
-    const char *type;      /* NUL-terminated copy */
-    unsigned elements;     /* after the type */
-    struct mp body;        /* cursor over the elements after the type */
-    struct mp whole;       /* the frame as it came, for forwarding */
-    uint64_t offset;       /* of the frame in the stream, for messages */
+    const char *type;  /* NUL-terminated copy */
+    unsigned elements; /* after the type */
+    struct mp body;    /* cursor over the elements after the type */
+    struct mp whole;   /* the frame as it came, for forwarding */
+    uint64_t offset;   /* of the frame in the stream, for messages */
     char type_buf[24];
 };
 
@@ -100,7 +100,8 @@ void pack_raw(msgpack_packer *pk, struct mp m); /* already packed bytes */
 /* A packer that appends to a buffer. */
 void pack_into(msgpack_packer *pk, struct buf *b);
 
-/* ------------------------------------------------------------------ frames that several stages know */
+/* ------------------------------------------------------------------ frames that several stages
+ * know */
 
 /* Where the changes come from. Strings are owned; source_free frees them. */
 struct source {

@@ -1,0 +1,106 @@
+# pgcdc: Postgres to Databricks replication as four filters.
+#
+#   make            the four programs, in build/bin
+#   make demo       the whole way on this machine, with a throwaway Postgres and warehouse
+#   make check      all tests
+#   make install    PREFIX (/usr/local), DESTDIR
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+BUILD ?= build
+CC ?= cc
+PKG_CONFIG ?= pkg-config
+
+PROGRAMS = pgcdc-read cdc-batch cdc-merge dbx-load
+LIBRARIES = libpq libcurl msgpack jansson libzstd
+
+WARNINGS = -Wall -Wextra -Wconversion -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+           -Wcast-qual -Wwrite-strings
+WERROR ?= -Werror
+CFLAGS ?= -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+ALL_CFLAGS = -std=c17 -D_GNU_SOURCE $(WARNINGS) $(WERROR) -Icommon $(CFLAGS) \
+             $(shell $(PKG_CONFIG) --cflags $(LIBRARIES))
+LDLIBS = -lm
+
+LIBS_pgcdc-read = libpq
+LIBS_cdc-batch  =
+LIBS_cdc-merge  = libzstd
+LIBS_dbx-load   = libcurl jansson
+
+.PHONY: all
+all: $(PROGRAMS:%=$(BUILD)/bin/%)
+
+# The same rules serve two builds: the one to use, and one with failpoints for the tests.
+# $(1) folder, $(2) more flags
+define build
+$(1)/obj/%.o: %.c Makefile
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL_CFLAGS) $(2) -MMD -c -o $$@ $$<
+$(foreach p,$(PROGRAMS),$(eval $(call program,$(1),$(p))))
+-include $(shell find $(1)/obj -name '*.d' 2>/dev/null)
+endef
+
+define program
+$(1)/bin/$(2): $(patsubst %.c,$(1)/obj/%.o,$(wildcard common/*.c $(2)/*.c))
+	@mkdir -p $$(@D)
+	$$(CC) $$(CFLAGS) $$(LDFLAGS) -o $$@ $$^ $$(if $$(LIBS_$(2)),$$$$($$(PKG_CONFIG) --libs $$(LIBS_$(2)))) $$(LDLIBS)
+endef
+
+$(eval $(call build,$(BUILD),))
+$(eval $(call build,$(BUILD)/failpoints,-DPGCDC_FAILPOINTS))
+
+.PHONY: failpoints
+failpoints: $(PROGRAMS:%=$(BUILD)/failpoints/bin/%)
+
+# Unit tests: tests/unit/test_X.c, each with all modules but the mains, under ASan and UBSan.
+SANITIZE = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+UNIT = $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
+UNIT_SOURCES = $(filter-out %/main.c,$(wildcard common/*.c $(PROGRAMS:%=%/*.c)))
+
+$(BUILD)/unit/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(filter-out -O2 -D_FORTIFY_SOURCE=2,$(ALL_CFLAGS)) $(SANITIZE) -MMD -c -o $@ $<
+$(BUILD)/unit/modules.a: $(UNIT_SOURCES:%.c=$(BUILD)/unit/obj/%.o)
+	@rm -f $@
+	ar rcs $@ $^
+$(BUILD)/unit/%: $(BUILD)/unit/obj/tests/unit/%.o $(BUILD)/unit/modules.a
+	$(CC) $(SANITIZE) -o $@ $^ $$($(PKG_CONFIG) --libs $(LIBRARIES) cmocka) $(LDLIBS)
+-include $(shell find $(BUILD)/unit/obj -name '*.d' 2>/dev/null)
+
+.PHONY: unit
+unit: $(UNIT)
+	@for t in $(UNIT); do echo "== $$t"; $$t || exit 1; done
+
+.PHONY: demo check
+demo:
+	@tests/setup
+	@$(MAKE) --no-print-directory all
+	@tests/demo
+
+check:
+	@tests/setup
+	@tests/check
+
+.PHONY: install uninstall
+MAN1 = $(foreach p,$(PROGRAMS),$(p)/$(p).1)
+MAN5 = common/cdc-stream.5 common/cdc-state.5
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -m 755 $(PROGRAMS:%=$(BUILD)/bin/%) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(MAN1) $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 $(MAN5) $(DESTDIR)$(PREFIX)/share/man/man5
+uninstall:
+	rm -f $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/bin/%) \
+	      $(PROGRAMS:%=$(DESTDIR)$(PREFIX)/share/man/man1/%.1) \
+	      $(MAN5:common/%=$(DESTDIR)$(PREFIX)/share/man/man5/%)
+
+.PHONY: format lint clean
+FORMATTED = $(wildcard common/*.[ch] $(PROGRAMS:%=%/*.[ch]) tests/unit/*.[ch])
+format:
+	clang-format -i $(FORMATTED)
+lint:
+	clang-format --dry-run -Werror $(FORMATTED)
+	cppcheck --quiet --error-exitcode=1 --enable=warning,portability --inline-suppr \
+	         --suppress=missingIncludeSystem -Icommon common $(PROGRAMS)
+clean:
+	rm -rf $(BUILD)/bin $(BUILD)/obj $(BUILD)/failpoints $(BUILD)/unit
