@@ -1,0 +1,28 @@
+/* dict: the distinct values of a column chunk, in order of first appearance.
+ *
+ * Values are byte strings in Parquet's plain encoding, and `values` holds them one behind the other
+ * as a dictionary page wants them. */
+#ifndef CDC_MERGE_DICT_H
+#define CDC_MERGE_DICT_H
+
+#include "bytes.h"
+
+struct dict {
+    struct buf values;
+    struct buf ends;  /* size_t per value: where it ends in `values` */
+    struct buf slots; /* uint32_t per slot of the hash table: index + 1, or 0 */
+    uint32_t count;
+};
+
+/* Forget all values, keeping the memory. */
+void dict_reset(struct dict *d);
+
+/* The index of the value, which is added if it is new. */
+uint32_t dict_index(struct dict *d, const void *value, size_t len);
+
+/* The bytes of a value. */
+const uint8_t *dict_value(const struct dict *d, uint32_t index, size_t *len);
+
+void dict_free(struct dict *d);
+
+#endif

@@ -1,0 +1,233 @@
+#include "parquet.h"
+
+#include "footer.h"
+#include "leaf.h"
+
+#include "msg.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+enum { PAGE_BYTES = 1 << 20, KEEP = 1 << 20 };
+static const char MAGIC[4] = {'P', 'A', 'R', '1'};
+
+struct parquet {
+    size_t row_group_bytes;
+    const struct parquet_column *columns;
+    size_t ncolumns;
+    struct buf firsts;   /* size_t per column: its first leaf */
+    struct leaf *leaves; /* kept from file to file, more than nleaves perhaps */
+    size_t nleaves, leaves_made;
+    struct page_maker maker;
+    struct buf dict_page;
+    struct buf row_groups; /* the footer's part about them, encoded */
+    struct buf footer;
+    size_t nrow_groups;
+    uint64_t rows, group_rows;
+    size_t gathered; /* bytes in all leaves */
+    uint64_t offset; /* bytes written */
+    parquet_write *write;
+    void *arg;
+};
+
+struct parquet *parquet_new(size_t row_group_bytes)
+{
+    struct parquet *p = mem_alloc(sizeof *p);
+    p->row_group_bytes = row_group_bytes;
+    p->maker.zstd = ZSTD_createCCtx();
+    if (!p->maker.zstd)
+        msg_die(EX_TEMPFAIL, "out of memory");
+    return p;
+}
+
+void parquet_free(struct parquet *p)
+{
+    if (!p)
+        return;
+    for (size_t i = 0; i < p->leaves_made; i++)
+        leaf_free(&p->leaves[i]);
+    free(p->leaves);
+    ZSTD_freeCCtx(p->maker.zstd);
+    buf_free(&p->firsts);
+    buf_free(&p->maker.body);
+    buf_free(&p->maker.compressed);
+    buf_free(&p->dict_page);
+    buf_free(&p->row_groups);
+    buf_free(&p->footer);
+    free(p);
+}
+
+static int out(struct parquet *p, const void *data, size_t len)
+{
+    if (len > 0 && p->write(p->arg, data, len) != 0)
+        return -1;
+    p->offset += len;
+    return 0;
+}
+
+static struct leaf *leaf_of(struct parquet *p, size_t column)
+{
+    assert(column < p->ncolumns);
+    size_t first;
+    memcpy(&first, p->firsts.data + column * sizeof first, sizeof first);
+    return &p->leaves[first];
+}
+
+int parquet_open(struct parquet *p, const struct parquet_column *columns, size_t ncolumns,
+                 parquet_write *write, void *arg)
+{
+    p->columns = columns;
+    p->ncolumns = ncolumns;
+    p->firsts.len = 0;
+    p->nleaves = 0;
+    for (size_t i = 0; i < ncolumns; i++) {
+        bytes_put(&p->firsts, &p->nleaves, sizeof p->nleaves);
+        p->nleaves += columns[i].shape == PARQUET_MAP ? 2 : 1;
+    }
+    if (p->nleaves > p->leaves_made) {
+        p->leaves = mem_realloc(p->leaves, p->nleaves * sizeof *p->leaves);
+        memset(p->leaves + p->leaves_made, 0, (p->nleaves - p->leaves_made) * sizeof *p->leaves);
+        p->leaves_made = p->nleaves;
+    }
+    for (size_t i = 0; i < ncolumns; i++) {
+        struct leaf *l = leaf_of(p, i);
+        if (columns[i].shape == PARQUET_SCALAR) {
+            leaf_begin_file(l, &columns[i], 1, 0);
+        } else if (columns[i].shape == PARQUET_LIST) {
+            leaf_begin_file(l, &columns[i], 3, 1);
+        } else {
+            leaf_begin_file(l, &columns[i], 2, 1);
+            leaf_begin_file(l + 1, &columns[i], 3, 1);
+        }
+    }
+    bytes_reset(&p->maker.body, KEEP);
+    bytes_reset(&p->maker.compressed, KEEP);
+    p->row_groups.len = 0;
+    p->nrow_groups = 0;
+    p->rows = 0;
+    p->group_rows = 0;
+    p->gathered = 0;
+    p->offset = 0;
+    p->write = write;
+    p->arg = arg;
+    return out(p, MAGIC, sizeof MAGIC);
+}
+
+/* ---- rows ---- */
+
+/* Put into one leaf and keep count of what is gathered; a page may be closed on the way. */
+static void put(struct parquet *p, struct leaf *l, const union parquet_value *v)
+{
+    size_t before = l->page_bytes + l->pages.len;
+    leaf_put(l, l->filled, v, &p->maker);
+    p->gathered += l->page_bytes + l->pages.len - before;
+}
+
+void parquet_put(struct parquet *p, size_t column, const union parquet_value *v)
+{
+    put(p, leaf_of(p, column), v);
+}
+
+void parquet_put_empty(struct parquet *p, size_t column)
+{
+    struct leaf *l = leaf_of(p, column);
+    leaf_put_null(l, 1, 0);
+    if (p->columns[column].shape == PARQUET_MAP)
+        leaf_put_null(l + 1, 1, 0);
+}
+
+void parquet_put_null_element(struct parquet *p, size_t column)
+{
+    struct leaf *l = leaf_of(p, column);
+    leaf_put_null(l, 2, l->filled);
+}
+
+void parquet_put_entry(struct parquet *p, size_t column, const union parquet_value *key,
+                       const union parquet_value *value)
+{
+    struct leaf *l = leaf_of(p, column);
+    if (value->bytes.data)
+        put(p, l + 1, value);
+    else
+        leaf_put_null(l + 1, 2, l[1].filled);
+    put(p, l, key);
+}
+
+static int end_page(struct parquet *p, struct leaf *l)
+{
+    if (l->page_bytes > PAGE_MAX) {
+        errno = EFBIG;
+        return -1;
+    }
+    p->gathered -= l->page_bytes + l->pages.len;
+    leaf_end_page(l, &p->maker);
+    p->gathered += l->pages.len;
+    return 0;
+}
+
+static int write_leaf(struct parquet *p, struct leaf *l, size_t column, struct footer_chunk *chunk)
+{
+    if (end_page(p, l) != 0)
+        return -1;
+    p->dict_page.len = 0;
+    leaf_end_chunk(l, &p->maker, &p->dict_page);
+    chunk->leaf = l;
+    chunk->column = &p->columns[column];
+    chunk->offset = p->offset;
+    chunk->dict_bytes = p->dict_page.len;
+    if (out(p, p->dict_page.data, p->dict_page.len) != 0 ||
+        out(p, l->pages.data, l->pages.len) != 0)
+        return -1;
+    return 0;
+}
+
+static int write_row_group(struct parquet *p)
+{
+    struct footer_group g;
+    footer_begin_group(&g, &p->row_groups, p->nleaves);
+    for (size_t i = 0; i < p->ncolumns; i++) {
+        struct leaf *l = leaf_of(p, i);
+        size_t n = p->columns[i].shape == PARQUET_MAP ? 2 : 1;
+        for (size_t k = 0; k < n; k++) {
+            struct footer_chunk chunk = {.second = k == 1};
+            if (write_leaf(p, &l[k], i, &chunk) != 0)
+                return -1;
+            footer_put_chunk(&g, &chunk);
+            leaf_begin_chunk(&l[k]);
+        }
+    }
+    footer_end_group(&g, p->group_rows);
+    p->nrow_groups++;
+    p->group_rows = 0;
+    p->gathered = 0;
+    return 0;
+}
+
+int parquet_end_row(struct parquet *p)
+{
+    for (size_t i = 0; i < p->nleaves; i++) {
+        struct leaf *l = &p->leaves[i];
+        if (!l->filled) {
+            leaf_put_null(l, 0, 0);
+            p->gathered++;
+        }
+        l->filled = false;
+        if (l->page_bytes >= PAGE_BYTES && end_page(p, l) != 0)
+            return -1;
+    }
+    p->rows++;
+    p->group_rows++;
+    return p->gathered >= p->row_group_bytes ? write_row_group(p) : 0;
+}
+
+int parquet_close(struct parquet *p)
+{
+    if (p->group_rows > 0 && write_row_group(p) != 0)
+        return -1;
+    p->footer.len = 0;
+    footer_put(&p->footer, p->columns, p->ncolumns, p->rows, &p->row_groups, p->nrow_groups);
+    bytes_put_le(&p->footer, p->footer.len, 4);
+    bytes_put(&p->footer, MAGIC, sizeof MAGIC);
+    return out(p, p->footer.data, p->footer.len);
+}
