@@ -3,6 +3,7 @@ a database, a catalog and pipelines of its own, none of which outlives it."""
 
 import itertools
 import os
+import signal
 
 import pytest
 
@@ -18,6 +19,24 @@ for variable in list(os.environ):
         del os.environ[variable]
 
 _numbers = itertools.count(1)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "deadline(seconds): fail the test after that; default 180")
+
+
+@pytest.fixture(autouse=True)
+def deadline(request):
+    """A test that hangs fails, and its fixtures still clean up."""
+
+    def expire(*_):
+        pytest.fail("the test's deadline has passed")
+
+    marker = request.node.get_closest_marker("deadline")
+    signal.signal(signal.SIGALRM, expire)
+    signal.alarm(marker.args[0] if marker else 180)
+    yield
+    signal.alarm(0)
 
 
 @pytest.fixture(scope="session")
