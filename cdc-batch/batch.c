@@ -1,0 +1,402 @@
+#include "batch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "fold.h"
+#include "msg.h"
+#include "out.h"
+#include "part.h"
+#include "snapshot.h"
+
+struct batcher {
+    struct batch_limits limits;
+    struct flow *flow;
+    struct stream_out *out;
+    enum stream_kind kind;
+    unsigned failures; /* of our own checks */
+    struct fold fold;
+    struct snapshots snapshots;
+    uint64_t parts, batches; /* numbers given so far */
+    /* the transaction that is being read; it ends at a checkpoint */
+    bool in_transaction;
+    lsn_t commit_lsn;
+    int64_t commit_time;
+    /* the open batch */
+    bool placed;       /* the first checkpoint has come */
+    bool written;      /* some of its parts are */
+    lsn_t from, whole; /* it begins here, and everything is whole up to there */
+    int64_t time;      /* of its last commit */
+};
+
+struct batcher *batcher_new(struct batch_limits limits, struct flow *flow, struct stream_out *out)
+{
+    struct batcher *b = mem_alloc(sizeof *b);
+
+    b->limits = limits;
+    b->flow = flow;
+    b->out = out;
+    fold_init(&b->fold);
+    return b;
+}
+
+void batcher_free(struct batcher *b)
+{
+    snapshots_free(&b->snapshots);
+    fold_free(&b->fold);
+    free(b);
+}
+
+enum stream_kind batcher_kind(const struct batcher *b)
+{
+    return b->kind;
+}
+
+unsigned batcher_failures(const struct batcher *b)
+{
+    return b->failures;
+}
+
+/* ------------------------------------------------------------------ parts and batches */
+
+static void write_part(struct batcher *b)
+{
+    for (struct table *t = b->fold.changed; t; t = t->next)
+        t->in_batch = true;
+    if (part_write(b->out, b->parts + 1, &b->fold)) {
+        b->parts++;
+        b->written = true;
+    }
+    fold_reset(&b->fold);
+}
+
+static void write_snapshot_part(struct batcher *b, struct snapshot *one)
+{
+    if (one->gathered)
+        snapshot_part_write(b->out, ++b->parts, &b->snapshots, one);
+}
+
+/* Folded rows and rows of snapshots share the memory: the larger heap goes. */
+static void write_if_full(struct batcher *b)
+{
+    struct snapshot *largest = snapshots_largest(&b->snapshots);
+    size_t folded = b->fold.arena.used;
+    bool full = folded + b->snapshots.bytes >= b->limits.bytes;
+
+    if (b->fold.nets >= b->limits.rows || (full && (!largest || folded >= largest->frames.len)))
+        write_part(b);
+    else if (full)
+        write_snapshot_part(b, largest);
+}
+
+static bool has_content(const struct batcher *b)
+{
+    return b->written || b->fold.changed;
+}
+
+static void close_batch(struct batcher *b)
+{
+    bool content = has_content(b);
+    msgpack_packer *pk;
+
+    write_part(b);
+    pk = stream_frame(b->out, "batch", 4);
+    msgpack_pack_uint64(pk, ++b->batches);
+    msgpack_pack_uint64(pk, b->from);
+    msgpack_pack_uint64(pk, b->whole);
+    msgpack_pack_int64(pk, b->time);
+    stream_done(b->out);
+    out_flush(b->out);
+    for (struct table *t = b->fold.tables; t; t = t->hh.next)
+        t->in_batch = false;
+    b->from = b->whole;
+    b->written = false;
+    flow_closed(b->flow, b->batches, b->whole, content);
+}
+
+/* A commit was the last that came, and something is to be said about it. */
+static bool can_close(const struct batcher *b)
+{
+    return b->placed && !b->in_transaction && (has_content(b) || b->whole > b->from);
+}
+
+int64_t batcher_close_if_due(struct batcher *b)
+{
+    int64_t delay;
+
+    if (!can_close(b))
+        return -1;
+    delay = flow_delay(b->flow, has_content(b));
+    if (delay)
+        return delay;
+    close_batch(b);
+    return -1;
+}
+
+/* ------------------------------------------------------------------ frames */
+
+static uint32_t frame_oid(struct frame *f)
+{
+    uint64_t oid = frame_uint(f);
+
+    if (oid > UINT32_MAX)
+        frame_bad(f, "an OID has 32 bits");
+    return (uint32_t)oid;
+}
+
+static struct table *frame_table(struct batcher *b, struct frame *f)
+{
+    struct table *t = fold_table(&b->fold, frame_oid(f));
+
+    if (!t)
+        frame_bad(f, "no relation frame has announced this table");
+    return t;
+}
+
+/* The position of a change, which must be one of the transaction that is being read. */
+static struct position frame_position(const struct batcher *b, struct frame *f)
+{
+    struct position at = {.lsn = frame_uint(f), .seq = frame_uint(f), .time = b->commit_time};
+
+    if (!b->in_transaction)
+        frame_bad(f, "a change outside of a transaction");
+    if (at.lsn != b->commit_lsn)
+        frame_bad(f, "a change has another LSN than its transaction");
+    return at;
+}
+
+static void folded(struct batcher *b, const struct frame *f, const char *bad)
+{
+    if (bad)
+        frame_bad(f, bad);
+    write_if_full(b);
+}
+
+static void take_snapshot_row(struct batcher *b, struct frame *f, const struct table *t, lsn_t lsn)
+{
+    struct snapshot *one = snapshots_find(&b->snapshots, t->oid);
+
+    if (!one || one->lsn != lsn)
+        frame_bad(f, "a row of a snapshot that is not open");
+    struct mp values = frame_any(f);
+    const char *bad = fold_whole_row(&b->fold, t, values);
+    if (bad)
+        frame_bad(f, bad);
+    snapshot_row(&b->snapshots, one, t, values);
+    if (one->gathered >= b->limits.rows)
+        write_snapshot_part(b, one);
+    else
+        write_if_full(b);
+}
+
+static void take_insert(struct batcher *b, struct frame *f)
+{
+    struct table *t = frame_table(b, f);
+    struct frame peek = *f;
+    lsn_t lsn = frame_uint(&peek);
+
+    if (frame_uint(&peek) == 0) {
+        take_snapshot_row(b, &peek, t, lsn);
+        return;
+    }
+    struct position at = frame_position(b, f);
+    folded(b, f, fold_insert(&b->fold, t, at, frame_any(f)));
+}
+
+static void take_update(struct batcher *b, struct frame *f)
+{
+    struct table *t = frame_table(b, f);
+    struct position at = frame_position(b, f);
+    struct mp values = frame_any(f);
+
+    folded(b, f, fold_update(&b->fold, t, at, values, frame_any(f)));
+}
+
+static void take_delete(struct batcher *b, struct frame *f)
+{
+    struct table *t = frame_table(b, f);
+    struct position at = frame_position(b, f);
+
+    folded(b, f, fold_delete(&b->fold, t, at, frame_any(f)));
+}
+
+static void take_truncate(struct batcher *b, struct frame *f)
+{
+    struct frame tables = *f;
+
+    frame_any(f);
+    struct position at = frame_position(b, f);
+    for (unsigned n = frame_array(&tables); n; n--)
+        folded(b, f, fold_truncate(&b->fold, frame_table(b, &tables), at));
+}
+
+static void take_begin(struct batcher *b, struct frame *f)
+{
+    if (!b->placed)
+        frame_bad(f, "a transaction before the first checkpoint");
+    b->in_transaction = true;
+    b->commit_lsn = frame_uint(f);
+    b->commit_time = frame_int(f);
+}
+
+static void take_checkpoint(struct batcher *b, struct frame *f)
+{
+    lsn_t lsn = frame_uint(f);
+    int64_t time = frame_int(f);
+
+    if (!b->placed) {
+        b->placed = true;
+        b->from = b->whole = lsn;
+    }
+    if (lsn > b->whole) /* an idle source may say less than its last commit did */
+        b->whole = lsn;
+    if (b->in_transaction)
+        b->time = b->commit_time;
+    else if (!has_content(b))
+        b->time = time;
+    b->in_transaction = false;
+    batcher_close_if_due(b);
+}
+
+/* Rows of another shape don't go into one part. */
+static void take_relation(struct batcher *b, struct frame *f)
+{
+    struct frame peek = *f;
+    frame_uint(&peek);
+    frame_uint(&peek);
+    struct table *t = fold_table(&b->fold, frame_oid(&peek));
+    struct mp definition = frame_any(&peek);
+    bool same = t && t->definition.len == mp_size(definition) &&
+                !memcmp(t->definition.data, definition.p, mp_size(definition));
+
+    if (t && !same) {
+        struct snapshot *one = snapshots_find(&b->snapshots, t->oid);
+        if (t->changed)
+            write_part(b);
+        if (one)
+            write_snapshot_part(b, one);
+    }
+    if (!same)
+        fold_shape(&b->fold, relation_unpack(f), definition);
+    stream_forward(b->out, f);
+}
+
+static void take_snapshot(struct batcher *b, struct frame *f)
+{
+    struct table *t = frame_table(b, f);
+
+    if (snapshots_find(&b->snapshots, t->oid))
+        frame_bad(f, "a snapshot of this table is open already");
+    struct snapshot *one = snapshots_add(&b->snapshots, t->oid);
+    one->attempt = frame_uint(f);
+    one->lsn = frame_uint(f);
+    one->time = frame_int(f);
+}
+
+static void take_snapshot_end(struct batcher *b, struct frame *f)
+{
+    struct table *t = frame_table(b, f);
+    struct snapshot *one = snapshots_find(&b->snapshots, t->oid);
+
+    if (!one || frame_uint(f) != one->attempt || frame_uint(f) != one->lsn)
+        frame_bad(f, "it ends a snapshot that is not open");
+    if (frame_uint(f) != one->rows)
+        frame_bad(f, "rows of the snapshot are missing");
+    /* changes from before the snapshot have to be applied before it */
+    if (t->changed || t->in_batch) {
+        if (!can_close(b))
+            frame_bad(f, "a snapshot ends inside a transaction that changes its table");
+        close_batch(b);
+    }
+    write_snapshot_part(b, one);
+    msgpack_packer *pk = stream_frame(b->out, "snapshot-batch", 6);
+    msgpack_pack_uint64(pk, ++b->batches);
+    msgpack_pack_uint32(pk, one->oid);
+    msgpack_pack_uint64(pk, one->attempt);
+    msgpack_pack_uint64(pk, one->lsn);
+    msgpack_pack_int64(pk, one->time);
+    msgpack_pack_uint64(pk, one->rows);
+    stream_done(b->out);
+    out_flush(b->out);
+    snapshots_remove(&b->snapshots, one);
+    flow_snapshot_closed(b->flow, b->batches);
+}
+
+static void take_end(struct batcher *b, struct frame *f)
+{
+    if (b->in_transaction)
+        msg_info("the stream ends inside a transaction; the open batch is dropped");
+    else if (can_close(b))
+        close_batch(b);
+    stream_forward(b->out, f);
+    out_flush(b->out);
+    if (b->kind == STREAM_CHANGES)
+        flow_progress(b->flow, true);
+}
+
+static void take_start(struct batcher *b, struct frame *f)
+{
+    struct start start;
+
+    start_unpack(f, &start);
+    if (start.check) {
+        b->kind = STREAM_CHECK;
+        b->failures = check_state(b->flow->dir);
+        start.failures += b->failures;
+        start_pack(b->out, &start);
+    } else {
+        b->kind = STREAM_CHANGES;
+        flow_start(b->flow, start.run);
+        flow_refresh(b->flow);
+        stream_forward(b->out, f);
+    }
+    out_flush(b->out);
+    start_free(&start);
+}
+
+static _Noreturn void take_fail(struct frame *f)
+{
+    uint64_t code = f->elements == 1 ? frame_uint(f) : 0;
+
+    if (code < 1 || code > 255)
+        frame_bad(f, "no exit code of a failure");
+    msg_exit((int)code); /* which sends `fail` on */
+}
+
+bool batcher_take(struct batcher *b, struct frame *f)
+{
+    static const struct {
+        const char *type;
+        unsigned elements;
+        void (*take)(struct batcher *b, struct frame *f);
+    } kinds[] = {
+        {"update", 5, take_update},
+        {"insert", 4, take_insert},
+        {"delete", 4, take_delete},
+        {"begin", 3, take_begin},
+        {"checkpoint", 2, take_checkpoint},
+        {"relation", 4, take_relation},
+        {"truncate", 4, take_truncate},
+        {"snapshot", 4, take_snapshot},
+        {"snapshot-end", 4, take_snapshot_end},
+        {"end", 1, take_end},
+    };
+
+    if (frame_is(f, "fail"))
+        take_fail(f);
+    if (b->kind == STREAM_NONE) {
+        take_start(b, f);
+        return true;
+    }
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (!frame_is(f, kinds[i].type))
+            continue;
+        if (f->elements != kinds[i].elements)
+            frame_bad(f, "wrong number of elements");
+        kinds[i].take(b, f);
+        return kinds[i].take != take_end;
+    }
+    stream_forward(b->out, f);
+    return true;
+}

@@ -1,0 +1,122 @@
+#include "flow.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "state.h"
+
+/* Batches without content only move the LSN; a few a second are enough. */
+#define EMPTY_INTERVAL 250
+#define PROGRESS_INTERVAL 1000
+
+void flow_start(struct flow *f, const char *run)
+{
+    f->run = mem_strdup(run);
+
+    /* the first batch need not wait for an interval */
+    f->closed_at = f->content_closed_at = f->written_at = INT64_MIN / 2;
+    if (f->dir) {
+        state_lock(f->dir, "batch");
+        f->watch = state_watch(f->dir);
+        f->dirty = true;
+    }
+}
+
+int flow_fd(const struct flow *f)
+{
+    return f->watch;
+}
+
+void flow_refresh(struct flow *f)
+{
+    struct state_line line;
+    size_t at = 0, keep = 0;
+
+    state_watch_drain(f->watch);
+    if (!f->dir || !state_read(f->dir, "load", &f->text))
+        return;
+    while (state_next(&f->text, &at, &line))
+        if (!strcmp(line.key, "loaded") && !strcmp(line.word[0], f->run))
+            f->loaded = strtoull(line.word[1], NULL, 10);
+    for (size_t i = 0; i < f->nahead; i++)
+        if (f->ahead[i] > f->loaded)
+            f->ahead[keep++] = f->ahead[i];
+    f->nahead = keep;
+}
+
+int64_t flow_delay(const struct flow *f, bool content)
+{
+    int64_t due = content ? f->content_closed_at + f->min_interval : f->closed_at + EMPTY_INTERVAL;
+    int64_t now;
+
+    if (f->dir && f->nahead >= f->in_flight)
+        return -1;
+    now = clock_ms();
+    return due > now ? due - now : 0;
+}
+
+void flow_snapshot_closed(struct flow *f, uint64_t batch)
+{
+    f->batch = batch;
+    f->dirty = true;
+}
+
+void flow_closed(struct flow *f, uint64_t batch, lsn_t lsn, bool content)
+{
+    f->closed_at = clock_ms();
+    if (content)
+        f->content_closed_at = f->closed_at;
+    f->position = lsn;
+    f->batch = batch;
+    f->dirty = true;
+    if (!f->dir)
+        return;
+    if (f->nahead == f->room) {
+        f->room = f->room ? 2 * f->room : 8;
+        f->ahead = mem_realloc(f->ahead, f->room * sizeof *f->ahead);
+    }
+    f->ahead[f->nahead++] = batch;
+}
+
+void flow_progress(struct flow *f, bool now)
+{
+    struct buf text = {0};
+    char number[21];
+
+    if (!f->dir || !f->dirty || (!now && clock_ms() - f->written_at < PROGRESS_INTERVAL))
+        return;
+    snprintf(number, sizeof number, "%" PRIu64, f->batch);
+    state_line(&text, "run", f->run, NULL);
+    state_line(&text, "position", LSN_TEXT(f->position), NULL);
+    state_line(&text, "batch", number, NULL);
+    state_write(f->dir, "batch", &text);
+    buf_free(&text);
+    f->written_at = clock_ms();
+    f->dirty = false;
+}
+
+bool flow_loader_gone(struct flow *f)
+{
+    struct state_line line;
+    size_t at = 0;
+    bool ours = false;
+
+    if (!f->dir || !state_read(f->dir, "load", &f->text))
+        return false;
+    while (state_next(&f->text, &at, &line))
+        ours |= !strcmp(line.key, "run") && !strcmp(line.word[0], f->run);
+    return ours && state_lock_is_free(f->dir, "load");
+}
+
+void flow_free(struct flow *f)
+{
+    if (f->watch >= 0)
+        close(f->watch);
+    free(f->run);
+    free(f->ahead);
+    buf_free(&f->text);
+}

@@ -1,0 +1,59 @@
+/*
+ * The fold: all that happened to a row since the last part becomes one net change.
+ *
+ * A row is known by its key, the texts of its key columns. The net change of a key is that the row
+ * is there, with these values (NET_UPSERT), or that it is gone (NET_REMOVE), as of the position of
+ * its last change. A table without a key is a multiset: the whole row is its key, and its net
+ * change is a number of copies (NET_COUNT).
+ *
+ * A value that an UPDATE left unchanged and the WAL does not carry is filled from the change before
+ * it. If there is none in this part it stays unchanged, which means: as it was when the part began.
+ * Since a row may have had another key then, a net change remembers its origin, the key under which
+ * that row was known. TRUNCATE voids what the part holds of a table.
+ *
+ * A part is folded in one arena, which is emptied when the part has been written.
+ */
+#ifndef CDC_BATCH_FOLD_H
+#define CDC_BATCH_FOLD_H
+
+#include "mem.h"
+#include "mp.h"
+#include "net.h"
+#include "relation.h"
+
+struct fold {
+    struct arena arena;
+    size_t nets;                          /* net changes in the part */
+    struct table *tables;                 /* by OID */
+    struct table *changed, **changed_end; /* those with changes in the part, in order */
+    struct row *row, *old, *before;       /* rows being looked at */
+    struct buf key, old_key, values;      /* being built */
+};
+
+void fold_init(struct fold *f);
+void fold_free(struct fold *f);
+
+/* The table, or NULL if no relation frame announced it. */
+struct table *fold_table(struct fold *f, uint32_t oid);
+
+/* Makes this the shape of its table; takes the relation. The table must have no changes in the
+ * part. definition is what tells shapes apart; it is copied. */
+void fold_shape(struct fold *f, struct relation *shape, struct mp definition);
+
+/*
+ * The changes. Rows are `values` of cdc-stream(5), whole objects; old may be nil. They return NULL,
+ * or why the change cannot be right; then nothing was folded.
+ */
+const char *fold_insert(struct fold *f, struct table *t, struct position at, struct mp values);
+const char *fold_update(struct fold *f, struct table *t, struct position at, struct mp values,
+                        struct mp old);
+const char *fold_delete(struct fold *f, struct table *t, struct position at, struct mp old);
+const char *fold_truncate(struct fold *f, struct table *t, struct position at);
+
+/* Whether values are a row of the table with nothing unchanged; NULL, or what is wrong. */
+const char *fold_whole_row(struct fold *f, const struct table *t, struct mp values);
+
+/* Forgets the part; tables and their shapes stay. */
+void fold_reset(struct fold *f);
+
+#endif

@@ -1,0 +1,59 @@
+/* What a part holds: per table, the net change of each key. See fold.h. */
+#ifndef CDC_BATCH_NET_H
+#define CDC_BATCH_NET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lsn.h"
+#include "mem.h"
+#include "mp.h"
+#include "relation.h"
+
+#define uthash_malloc(size) mem_alloc(size)
+#include <uthash.h>
+
+struct position {
+    lsn_t lsn;
+    uint64_t seq;
+    int64_t time; /* of the commit */
+};
+
+enum net_kind { NET_UPSERT, NET_REMOVE, NET_COUNT };
+
+/* Everything that it points to is in the fold's arena. */
+struct net {
+    enum net_kind kind;
+    bool unchanged;           /* NET_UPSERT: some of the values are unchanged ones */
+    struct position at;       /* of the last change */
+    int64_t count;            /* NET_COUNT: copies added, or below 0 removed; 0 is no change */
+    struct mp key;            /* the key columns' values, MessagePack, one after the other */
+    unsigned char *values;    /* NET_UPSERT: a MessagePack array, one per column */
+    size_t size, room;        /* bytes of it, and bytes that there are for it */
+    const struct net *origin; /* NET_UPSERT: has the key that the row had when the part began */
+    UT_hash_handle hh;        /* by key; also the order of first change */
+};
+
+static inline struct mp net_values(const struct net *n)
+{
+    return (struct mp){n->values, n->values + n->size};
+}
+
+struct table {
+    struct relation *shape;
+    struct buf definition; /* shape as it came */
+    bool keyless;
+    unsigned nkey, *key;  /* the columns of the key; all of them if keyless */
+    struct position last; /* of its last change */
+    bool changed;         /* in the list of the part */
+    bool in_batch;        /* an earlier part of the open batch holds changes of it */
+    bool cleared;         /* truncated in this part, at clear; nets came later */
+    struct position clear;
+    struct net *nets;   /* by key */
+    struct table *next; /* in the list of the part */
+    uint32_t oid;
+    UT_hash_handle hh; /* by oid */
+};
+
+#endif

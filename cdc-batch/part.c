@@ -1,0 +1,120 @@
+#include "part.h"
+
+#include "net.h"
+#include "out.h"
+
+static bool has_rows(const struct fold *f)
+{
+    for (const struct table *t = f->changed; t; t = t->next) {
+        if (t->cleared)
+            return true;
+        for (const struct net *n = t->nets; n; n = n->hh.next)
+            if (n->kind != NET_COUNT || n->count)
+                return true;
+    }
+    return false;
+}
+
+static void pack_position(msgpack_packer *pk, uint32_t oid, const struct position *at)
+{
+    msgpack_pack_uint32(pk, oid);
+    msgpack_pack_uint64(pk, at->lsn);
+    msgpack_pack_uint64(pk, at->seq);
+    msgpack_pack_int64(pk, at->time);
+}
+
+/* A row of which only the key is known: the other columns are nil. */
+static void pack_key_as_row(msgpack_packer *pk, const struct table *t, struct mp key)
+{
+    unsigned next = 0;
+
+    msgpack_pack_array(pk, t->shape->ncolumns);
+    for (unsigned i = 0; i < t->shape->ncolumns; i++) {
+        if (next < t->nkey && t->key[next] == i) {
+            struct mp value = {key.p, key.p};
+            mp_skip(&key, STREAM_FRAME_MAX, NULL);
+            value.end = key.p;
+            pack_raw(pk, value);
+            next++;
+        } else {
+            msgpack_pack_nil(pk);
+        }
+    }
+}
+
+static void upsert_write(struct stream_out *out, const struct table *t, const struct net *n)
+{
+    msgpack_packer *pk = stream_frame(out, "upsert", 6);
+
+    pack_position(pk, t->oid, &n->at);
+    pack_raw(pk, net_values(n));
+    if (n->unchanged && n->origin != n) {
+        msgpack_pack_array(pk, t->nkey);
+        pack_raw(pk, n->origin->key);
+    } else {
+        msgpack_pack_nil(pk);
+    }
+    stream_done(out);
+}
+
+static void remove_write(struct stream_out *out, const struct table *t, const struct net *n)
+{
+    msgpack_packer *pk = stream_frame(out, "remove", 5);
+
+    pack_position(pk, t->oid, &n->at);
+    pack_key_as_row(pk, t, n->key);
+    stream_done(out);
+}
+
+static void count_write(struct stream_out *out, const struct table *t, const struct net *n)
+{
+    msgpack_packer *pk = stream_frame(out, "net", 6);
+
+    pack_position(pk, t->oid, &n->at);
+    pack_key_as_row(pk, t, n->key);
+    msgpack_pack_int64(pk, n->count);
+    stream_done(out);
+}
+
+static uint64_t table_write(struct stream_out *out, const struct table *t)
+{
+    uint64_t rows = 0;
+
+    if (t->cleared) {
+        pack_position(stream_frame(out, "clear", 4), t->oid, &t->clear);
+        stream_done(out);
+    }
+    for (const struct net *n = t->nets; n; n = n->hh.next) {
+        if (n->kind == NET_COUNT && !n->count)
+            continue;
+        if (n->kind == NET_UPSERT)
+            upsert_write(out, t, n);
+        else if (n->kind == NET_REMOVE)
+            remove_write(out, t, n);
+        else
+            count_write(out, t, n);
+        rows++;
+        out_relieve(out);
+    }
+    return rows;
+}
+
+bool part_write(struct stream_out *out, uint64_t part, const struct fold *f)
+{
+    uint64_t rows = 0;
+    msgpack_packer *pk;
+
+    if (!has_rows(f))
+        return false;
+    pk = stream_frame(out, "part", 2);
+    msgpack_pack_uint64(pk, part);
+    msgpack_pack_uint32(pk, 0);
+    stream_done(out);
+    for (const struct table *t = f->changed; t; t = t->next)
+        rows += table_write(out, t);
+    pk = stream_frame(out, "part-end", 2);
+    msgpack_pack_uint64(pk, part);
+    msgpack_pack_uint64(pk, rows);
+    stream_done(out);
+    return true;
+}

@@ -1,0 +1,98 @@
+#include "snapshot.h"
+
+#include <stdlib.h>
+
+#include "out.h"
+
+struct snapshot *snapshots_find(const struct snapshots *s, uint32_t oid)
+{
+    struct snapshot *one = s->open;
+
+    while (one && one->oid != oid)
+        one = one->next;
+    return one;
+}
+
+struct snapshot *snapshots_largest(const struct snapshots *s)
+{
+    struct snapshot *largest = s->open;
+
+    for (struct snapshot *one = s->open; one; one = one->next)
+        if (one->frames.len > largest->frames.len)
+            largest = one;
+    return largest;
+}
+
+struct snapshot *snapshots_add(struct snapshots *s, uint32_t oid)
+{
+    struct snapshot *one = mem_alloc(sizeof *one);
+
+    one->oid = oid;
+    one->next = s->open;
+    s->open = one;
+    return one;
+}
+
+void snapshots_remove(struct snapshots *s, struct snapshot *one)
+{
+    struct snapshot **at = &s->open;
+
+    while (*at != one)
+        at = &(*at)->next;
+    *at = one->next;
+    s->bytes -= one->frames.len;
+    buf_free(&one->frames);
+    free(one);
+}
+
+void snapshots_free(struct snapshots *s)
+{
+    while (s->open)
+        snapshots_remove(s, s->open);
+}
+
+void snapshot_row(struct snapshots *s, struct snapshot *one, const struct table *t,
+                  struct mp values)
+{
+    size_t before = one->frames.len;
+    msgpack_packer pk;
+
+    pack_into(&pk, &one->frames);
+    msgpack_pack_array(&pk, 7);
+    pack_str(&pk, t->keyless ? "net" : "upsert");
+    msgpack_pack_uint32(&pk, one->oid);
+    msgpack_pack_uint64(&pk, one->lsn);
+    msgpack_pack_uint64(&pk, 0);
+    msgpack_pack_int64(&pk, one->time);
+    pack_raw(&pk, values);
+    t->keyless ? msgpack_pack_int64(&pk, 1) : msgpack_pack_nil(&pk);
+    one->rows++;
+    one->gathered++;
+    s->bytes += one->frames.len - before;
+}
+
+void snapshot_part_write(struct stream_out *out, uint64_t part, struct snapshots *s,
+                         struct snapshot *one)
+{
+    const unsigned char *begin = (const unsigned char *)one->frames.data;
+    struct mp rest = {begin, begin + one->frames.len};
+    msgpack_packer *pk = stream_frame(out, "part", 2);
+
+    msgpack_pack_uint64(pk, part);
+    msgpack_pack_uint32(pk, one->oid);
+    stream_done(out);
+    while (rest.p < rest.end) {
+        struct frame f = {.whole = {rest.p, NULL}};
+        mp_skip(&rest, STREAM_FRAME_MAX, NULL);
+        f.whole.end = rest.p;
+        stream_forward(out, &f);
+        out_relieve(out);
+    }
+    pk = stream_frame(out, "part-end", 2);
+    msgpack_pack_uint64(pk, part);
+    msgpack_pack_uint64(pk, one->gathered);
+    stream_done(out);
+    s->bytes -= one->frames.len;
+    buf_free(&one->frames); /* snapshots share the memory of the part: give it back */
+    one->gathered = 0;
+}

@@ -1,0 +1,42 @@
+/*
+ * Rows of snapshots. They need no folding, since a snapshot has each row once; they gather per
+ * table, because rows of several snapshots may come mixed and a part has one owner.
+ */
+#ifndef CDC_BATCH_SNAPSHOT_H
+#define CDC_BATCH_SNAPSHOT_H
+
+#include "fold.h"
+#include "stream.h"
+
+struct snapshot {
+    uint32_t oid;
+    uint64_t attempt;
+    lsn_t lsn;
+    int64_t time;
+    uint64_t rows;     /* so far */
+    uint64_t gathered; /* rows in frames */
+    struct buf frames; /* as they will be written */
+    struct snapshot *next;
+};
+
+struct snapshots {
+    struct snapshot *open;
+    size_t bytes; /* that have gathered, of all of them */
+};
+
+struct snapshot *snapshots_find(const struct snapshots *s, uint32_t oid); /* or NULL */
+struct snapshot *snapshots_largest(const struct snapshots *s);            /* or NULL */
+
+/* Opens one; it is filled in by the caller. */
+struct snapshot *snapshots_add(struct snapshots *s, uint32_t oid);
+void snapshots_remove(struct snapshots *s, struct snapshot *one); /* and frees it */
+void snapshots_free(struct snapshots *s);
+
+void snapshot_row(struct snapshots *s, struct snapshot *one, const struct table *t,
+                  struct mp values);
+
+/* Writes what has gathered as a part, which there must be. */
+void snapshot_part_write(struct stream_out *out, uint64_t part, struct snapshots *s,
+                         struct snapshot *one);
+
+#endif
