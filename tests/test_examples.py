@@ -1,0 +1,236 @@
+"""Every file in examples/ does what it says, against the real servers."""
+
+import configparser
+import contextlib
+import glob
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from lib import state
+from lib.pipeline import BIN, ROOT, wait_for
+
+EXAMPLES = Path(ROOT) / "examples"
+VENV = Path(ROOT) / "build" / "venv" / "bin"
+
+
+@pytest.fixture
+def environment(database, catalog, warehouse, tmp_path):
+    """What the examples read from the environment, for the test's own database and catalog."""
+    database.execute(
+        "CREATE TABLE customer (id int PRIMARY KEY, name text, email text)",
+        "INSERT INTO customer SELECT i, 'n' || i, i || '@example.org' FROM generate_series(1, 50) i",
+        "INSERT INTO customer VALUES (51, 'nobody', NULL)",
+    )
+    slot = f"{database.name}_slot"
+    database.execute(
+        f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')",
+        "CREATE PUBLICATION pub FOR TABLE customer",
+    )
+    return {
+        **os.environ,
+        **warehouse.environment,
+        **database.cluster.environment(),
+        "PATH": f"{BIN}:{VENV}:{os.environ['PATH']}",
+        "PGDATABASE": database.name,
+        "SLOT": slot,
+        "PUBLICATION": "pub",
+        "CATALOG": catalog,
+        "CDC_STATE": str(tmp_path / "state"),
+    }
+
+
+def run(environment, *command, **options):
+    """Runs an example to its end, which must be a good one."""
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=90, check=False, **options
+    )
+    assert done.returncode == 0, done
+    return done
+
+
+@contextlib.contextmanager
+def started(environment, *command):
+    """An example that goes on until it is told to stop, in a process group of its own."""
+    process = subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, process_group=0
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def wait_applied(environment, lsn):
+    folder = environment["CDC_STATE"]
+    wait_for(lambda: state.position(folder, "applied") >= lsn, 60, "the changes are applied")
+
+
+def children(pid):
+    """Name and process id of everything below a process."""
+    found = {}
+    for stat in glob.glob("/proc/[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            text = Path(stat).read_text(encoding="utf-8")
+            if int(text.rpartition(")")[2].split()[1]) == pid:
+                child = int(text.split()[0])
+                found[text[text.index("(") + 1 : text.rindex(")")]] = child
+                found.update(children(child))
+    return found
+
+
+def test_pipeline_script_ends_in_order_on_ctrl_c(environment, database, assert_equal):
+    with started(environment, EXAMPLES / "pipeline.sh") as script:
+        wait_applied(environment, database.lsn())
+        database.execute("UPDATE customer SET name = 'new' WHERE id = 1")
+        wait_applied(environment, database.lsn())
+        os.killpg(script.pid, signal.SIGINT)
+        _, errors = script.communicate(timeout=60)
+        assert script.returncode == 0, errors
+        assert "error" not in errors
+    assert_equal()
+
+
+def test_pipeline_script_has_the_exit_code_of_the_cause(environment):
+    environment["PUBLICATION"] = "missing"
+    done = subprocess.run(
+        [EXAMPLES / "pipeline.sh"],
+        env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 78, done
+    assert "missing" in done.stderr
+
+
+def test_cron_script_catches_up_and_ends_silently(environment, database, assert_equal):
+    for change in "SELECT 1", "DELETE FROM customer WHERE id < 10":
+        database.execute(change)
+        done = run(environment, EXAMPLES / "cron.sh")
+        assert (done.stdout, done.stderr) == ("", "")
+        assert_equal()
+
+
+def test_cron_script_leaves_a_run_that_is_still_at_work_alone(environment):
+    folder = environment["CDC_STATE"]
+    os.makedirs(folder)
+    with subprocess.Popen(["flock", f"{folder}/cron.lock", "sleep", "60"]) as holder:
+        wait_for(lambda: "sleep" in children(holder.pid), 10, "the lock is held")
+        run(environment, EXAMPLES / "cron.sh")
+        assert os.listdir(folder) == ["cron.lock"]
+        os.kill(children(holder.pid)["sleep"], signal.SIGTERM)
+
+
+def test_service_comes_back_after_a_kill_and_stops_on_a_signal(
+    environment, database, assert_equal, tmp_path
+):
+    """`service/run` and `finish` under the smallest supervisor there is."""
+    log = tmp_path / "codes"
+    supervisor = f"""
+        trap 'stopping=1; kill -TERM $child' TERM
+        while [ -z "${{stopping-}}" ]; do
+            {EXAMPLES}/service/run & child=$!
+            wait $child; code=$?
+            while kill -0 $child 2>/dev/null; do wait $child; code=$?; done
+            echo $code >>{log}
+            {EXAMPLES}/service/finish $code
+        done"""
+    environment["RETRY_SECONDS"] = "0"
+    with started(environment, "bash", "-c", supervisor) as loop:
+        for victim in "pgcdc-read", "cdc-merge", "dbx-load":
+            wait_applied(environment, database.lsn())
+            database.execute("INSERT INTO customer SELECT max(id) + 1, 'more' FROM customer")
+            os.kill(children(loop.pid)[victim], signal.SIGKILL)
+            time.sleep(0.5)
+        wait_applied(environment, database.lsn())
+        loop.send_signal(signal.SIGTERM)
+        loop.communicate(timeout=60)
+    *killed, stopped = [int(code) for code in log.read_text(encoding="ascii").split()]
+    assert stopped == 0
+    assert len(killed) == 3
+    assert set(killed) <= {75, 128 + signal.SIGKILL}, killed
+    assert_equal()
+
+
+def test_finish_keeps_a_hopeless_service_down(tmp_path):
+    (tmp_path / "supervise").mkdir()
+    control = tmp_path / "supervise" / "control"
+    os.mkfifo(control)
+    reader = os.open(control, os.O_RDONLY | os.O_NONBLOCK)
+    for code, written in (78, b"d"), (65, b"d"), (75, b""), (0, b""):
+        run({**os.environ, "RETRY_SECONDS": "0"}, EXAMPLES / "service" / "finish", str(code),
+            cwd=tmp_path)  # fmt: skip
+        assert os.read(reader, 10) == written, code
+    os.close(reader)
+
+
+def test_systemd_unit_starts_a_script_that_exists_and_stays_down_where_finish_does():
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str
+    unit.read(EXAMPLES / "service" / "pgcdc.service")
+    script = EXAMPLES / Path(unit["Service"]["ExecStart"]).name
+    assert os.access(script, os.X_OK)
+    codes = unit["Service"]["RestartPreventExitStatus"].split()
+    finish = (EXAMPLES / "service" / "finish").read_text(encoding="ascii")
+    assert " | ".join(codes) + ")" in finish
+
+
+def rows_in_files(folder):
+    """Ids in the staged Parquet files below a directory."""
+    pattern = f"{folder}/**/*.parquet"
+    assert glob.glob(pattern, recursive=True), list(Path(folder).rglob("*"))
+    found = duckdb.sql(f"SELECT id FROM read_parquet('{pattern}', union_by_name=true)").fetchall()
+    return sorted(number for (number,) in found)
+
+
+def test_to_directory_writes_files_and_sql(environment, tmp_path):
+    environment["SLOT"] += "_files"
+    environment.pop("CDC_STATE")
+    run(environment, EXAMPLES / "to-directory.sh", str(tmp_path / "out"))
+    assert rows_in_files(tmp_path / "out") == list(range(1, 52))
+    scripts = list((tmp_path / "out").rglob("*.sql"))
+    assert any("CREATE TABLE" in script.read_text(encoding="utf-8") for script in scripts)
+
+
+def test_recorded_stream_is_replayed_without_postgres(environment, assert_equal, tmp_path):
+    example, events = EXAMPLES / "tee-and-replay.sh", tmp_path / "events.cdc"
+    run(environment, example, "record", str(events))
+    assert_equal()
+    environment["PGHOST"] = "/nonexistent"
+    shown = run(environment, example, "show", str(events)).stdout.splitlines()
+    kinds = [json.loads(line)[0] for line in shown]
+    assert kinds[0] == "start" and kinds[-1] == "end"
+    assert kinds.count("upsert") == 51
+    run(environment, example, "replay", str(events), str(tmp_path / "out"))
+    assert rows_in_files(tmp_path / "out") == list(range(1, 52))
+
+
+def test_masked_column_arrives_masked(environment, database, catalog, warehouse, tmp_path):
+    script = f"""set -o pipefail
+        pgcdc-read --slot $SLOT --publication pub |
+            {EXAMPLES}/mask_column.py public.customer email |
+            cdc-batch | cdc-merge --catalog $CATALOG | dbx-load"""
+    with started(environment, "bash", "-c", script) as pipeline:
+        wait_applied(environment, database.lsn())
+        database.execute(
+            "UPDATE customer SET email = 'new@example.org' WHERE id = 2",
+            "DELETE FROM customer WHERE id = 3",
+        )
+        wait_applied(environment, database.lsn())
+        os.killpg(pipeline.pid, signal.SIGINT)
+        _, errors = pipeline.communicate(timeout=60)
+        assert pipeline.returncode == 0, errors
+    expected = {
+        int(number): (name, email and hashlib.sha256(email.encode()).hexdigest()[:16])
+        for number, name, email in database.execute("SELECT id, name, email FROM customer")
+    }
+    rows = warehouse.api.rows(f"SELECT id, name, email FROM `{catalog}`.public.customer")
+    assert {int(number): (name, email) for number, name, email in rows} == expected
+    assert expected[51] == ("nobody", None)
