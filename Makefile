@@ -62,7 +62,7 @@ $(BUILD)/unit/obj/%.o: %.c Makefile
 	$(CC) $(filter-out -O2 -D_FORTIFY_SOURCE=2,$(ALL_CFLAGS)) $(SANITIZE) -MMD -c -o $@ $<
 $(BUILD)/unit/modules.a: $(UNIT_SOURCES:%.c=$(BUILD)/unit/obj/%.o)
 	@rm -f $@
-	ar rcs $@ $^
+	ar qcs $@ $^
 $(BUILD)/unit/%: $(BUILD)/unit/obj/tests/unit/%.o $(BUILD)/unit/modules.a
 	$(CC) $(SANITIZE) -o $@ $^ $$($(PKG_CONFIG) --libs $(LIBRARIES) cmocka) $(LDLIBS)
 -include $(shell find $(BUILD)/unit/obj -name '*.d' 2>/dev/null)
