@@ -1,0 +1,33 @@
+/* The command line of pgcdc-read. */
+#ifndef PGCDC_READ_ARGUMENTS_H
+#define PGCDC_READ_ARGUMENTS_H
+
+#include <stdbool.h>
+
+#include "cli.h"
+#include "lsn.h"
+
+struct list {
+    const char **items;
+    unsigned n;
+};
+
+enum snapshot_mode { SNAPSHOT_INITIAL, SNAPSHOT_NEVER, SNAPSHOT_ONLY };
+
+struct arguments {
+    struct cli cli;
+    const char *slot, *name; /* name defaults to slot */
+    const char *conninfo;    /* NULL: libpq's own defaults */
+    struct list publications, tables, excludes;
+    enum snapshot_mode snapshot;
+    bool create_slot, drop_slot, once;
+    lsn_t until; /* 0: none */
+};
+
+/* Exits with 64 if the command line cannot be meant. */
+void arguments_parse(struct arguments *a, int argc, char **argv);
+
+/* Whether GLOBs choose this table: "schema.table" in whole, case-sensitive, with * and ?. */
+bool arguments_select(const struct arguments *a, const char *schema, const char *table);
+
+#endif

@@ -1,0 +1,329 @@
+#include "catalog.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "msg.h"
+#include "run.h"
+
+/* ------------------------------------------------------------------ which tables */
+
+/* The row filters of several publications are joined by OR; column lists have to be the same. */
+static const char published_15[] =
+    "SELECT schemaname, tablename, min(attnames::text[]) AS attnames,"
+    " CASE WHEN bool_and(rowfilter IS NOT NULL)"
+    " THEN string_agg(DISTINCT '(' || rowfilter || ')', ' OR ') END AS filter"
+    " FROM pg_publication_tables WHERE pubname = ANY ($1::text[]) GROUP BY 1, 2";
+static const char published_14[] =
+    "SELECT DISTINCT schemaname, tablename, NULL::text[] AS attnames, NULL::text AS filter"
+    " FROM pg_publication_tables WHERE pubname = ANY ($1::text[])";
+
+static const char tables_sql[] =
+    "SELECT c.oid, n.nspname, c.relname, c.relkind = 'p',"
+    " coalesce(a.names, ''), '{' || coalesce(a.nums, '') || '}', p.filter,"
+    " has_schema_privilege(n.oid, 'USAGE') AND (has_table_privilege(c.oid, 'SELECT') OR "
+    "a.readable),"
+    " row_security_active(c.oid),"
+    " c.relreplident = 'n' OR c.relreplident = 'd' AND NOT EXISTS"
+    "  (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)"
+    " FROM (%s) AS p"
+    " JOIN pg_namespace n ON n.nspname = p.schemaname"
+    " JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename,"
+    " LATERAL (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS names,"
+    "  string_agg(attnum::text, ',' ORDER BY attnum) AS nums,"
+    "  bool_and(has_column_privilege(c.oid, attnum, 'SELECT')) AS readable"
+    "  FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped"
+    "  AND CASE WHEN p.attnames IS NULL THEN attgenerated = ''"
+    "  ELSE attname::text = ANY (p.attnames) END) AS a"
+    " ORDER BY 2, 3";
+
+static char *text(PGresult *r, int row, int column)
+{
+    return PQgetisnull(r, row, column) ? NULL : mem_strdup(PQgetvalue(r, row, column));
+}
+
+static bool truth(PGresult *r, int row, int column)
+{
+    return *PQgetvalue(r, row, column) == 't';
+}
+
+static uint32_t number(PGresult *r, int row, int column)
+{
+    return (uint32_t)strtoul(PQgetvalue(r, row, column), NULL, 10);
+}
+
+struct table *catalog_find(struct run *run, uint32_t oid)
+{
+    struct table *table;
+
+    HASH_FIND_INT(run->tables, &oid, table);
+    return table;
+}
+
+struct table *catalog_ignore(struct run *run, uint32_t oid)
+{
+    struct table *table = catalog_find(run, oid);
+
+    if (!table) {
+        table = mem_alloc(sizeof *table);
+        table->oid = oid;
+        HASH_ADD_INT(run->tables, oid, table);
+    }
+    return table;
+}
+
+static void take_table(struct run *run, PGresult *r, int row)
+{
+    struct table *table = catalog_ignore(run, number(r, row, 0));
+
+    free(table->schema);
+    free(table->name);
+    free(table->columns);
+    free(table->attnums);
+    free(table->filter);
+    table->selected = true;
+    table->schema = text(r, row, 1);
+    table->name = text(r, row, 2);
+    table->partitioned = truth(r, row, 3);
+    table->columns = text(r, row, 4);
+    table->attnums = text(r, row, 5);
+    table->filter = text(r, row, 6);
+    table->readable = truth(r, row, 7);
+    table->hidden = truth(r, row, 8);
+    table->no_identity = truth(r, row, 9);
+}
+
+bool catalog_tables(struct run *run, struct trouble *t)
+{
+    const struct list *names = &run->arguments->publications;
+    char *publications = source_array(names->items, names->n);
+    struct buf sql = {0};
+
+    buf_printf(&sql, tables_sql, run->version >= 150000 ? published_15 : published_14);
+    PGresult *r = source_query(&run->loop, run->loop.sql, t, sql.data, publications, NULL);
+    for (int i = 0; r && i < PQntuples(r); i++)
+        if (arguments_select(run->arguments, PQgetvalue(r, i, 1), PQgetvalue(r, i, 2)))
+            take_table(run, r, i);
+    PQclear(r);
+    buf_free(&sql);
+    free(publications);
+    return r != NULL;
+}
+
+/* ------------------------------------------------------------------ the shape of one */
+
+static const char table_sql[] =
+    "SELECT n.nspname, c.relname, c.relreplident, c.relfilenode"
+    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::oid";
+
+static const char columns_sql[] =
+    "SELECT a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull,"
+    " a.attisdropped OR a.attgenerated <> '' OR NOT a.attnum = ANY ($2::int2[]),"
+    " EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND i.indisprimary"
+    "  AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])),"
+    " EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND i.indisreplident"
+    "  AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))"
+    " FROM pg_attribute a WHERE a.attrelid = $1::oid AND a.attnum > 0 ORDER BY a.attnum";
+
+enum { ATTNUM, NAME, TYPE, TYPMOD, NOTNULL, NOT_SENT, PRIMARY, IDENTITY }; /* its columns */
+
+static const char types_sql[] =
+    "WITH RECURSIVE t AS ("
+    " SELECT ord, oid, typmod, oid AS base, typmod AS basemod"
+    "  FROM unnest($1::oid[], $2::int4[]) WITH ORDINALITY AS o(oid, typmod, ord)"
+    " UNION ALL"
+    " SELECT t.ord, t.oid, t.typmod, d.typbasetype,"
+    "  CASE WHEN t.basemod = -1 THEN d.typtypmod ELSE t.basemod END"
+    "  FROM t JOIN pg_type d ON d.oid = t.base WHERE d.typtype = 'd')"
+    " SELECT format_type(t.oid, t.typmod), t.base, t.basemod, coalesce(e.oid, 0)"
+    " FROM t LEFT JOIN pg_type b ON b.oid = t.base"
+    " LEFT JOIN pg_type e ON e.oid = b.typelem AND e.typarray = b.oid"
+    " WHERE b.typtype IS DISTINCT FROM 'd' ORDER BY t.ord";
+
+static struct relation *relation_new(uint32_t oid, const char *schema, const char *name,
+                                     char identity, unsigned n)
+{
+    struct relation *r = mem_alloc(sizeof *r);
+
+    r->oid = oid;
+    r->schema = mem_strdup(schema);
+    r->table = mem_strdup(name);
+    r->identity = identity;
+    r->ncolumns = n;
+    r->columns = mem_alloc(n * sizeof *r->columns);
+    return r;
+}
+
+static struct relation *shape_of_message(const struct pgoutput *m)
+{
+    struct relation *r = relation_new(m->relation.oid, m->relation.schema, m->relation.table,
+                                      m->relation.identity, m->relation.n);
+
+    for (unsigned i = 0; i < r->ncolumns; i++) {
+        const struct pgoutput_column *from = &m->relation.columns[i];
+        r->columns[i] = (struct column){.name = mem_strdup(from->name),
+                                        .oid = from->type,
+                                        .typmod = from->typmod,
+                                        .key = from->key};
+    }
+    return r;
+}
+
+static struct relation *shape_of_catalog(const struct table *table, PGresult *head, PGresult *all)
+{
+    unsigned n = 0;
+
+    for (int i = 0; i < PQntuples(all); i++)
+        n += !truth(all, i, NOT_SENT);
+    struct relation *r = relation_new(table->oid, PQgetvalue(head, 0, 0), PQgetvalue(head, 0, 1),
+                                      *PQgetvalue(head, 0, 2), n);
+    struct column *c = r->columns;
+    for (int i = 0; i < PQntuples(all); i++)
+        if (!truth(all, i, NOT_SENT))
+            *c++ = (struct column){.name = text(all, i, NAME),
+                                   .oid = number(all, i, TYPE),
+                                   .typmod = (int32_t)strtol(PQgetvalue(all, i, TYPMOD), NULL, 10),
+                                   .key = truth(all, i, r->identity == 'i' ? IDENTITY : PRIMARY)};
+    return r;
+}
+
+/* The catalog's row for a column of the message, or -1. */
+static int same_column(PGresult *all, const struct column *c)
+{
+    for (int i = 0; i < PQntuples(all); i++)
+        if (!truth(all, i, NOT_SENT) && !strcmp(PQgetvalue(all, i, NAME), c->name) &&
+            number(all, i, TYPE) == c->oid)
+            return i;
+    return -1;
+}
+
+/* A table that never lost a column has its columns in the message in the places they have now. */
+static bool never_lost_a_column(PGresult *all)
+{
+    for (int i = 0; i < PQntuples(all); i++)
+        if (truth(all, i, NOT_SENT))
+            return false;
+    return true;
+}
+
+static int attnum_of(const struct table *table, const struct column *c, unsigned place,
+                     PGresult *all)
+{
+    const struct relation *sent = table->sent;
+    int row = same_column(all, c);
+
+    if (row >= 0)
+        return (int)number(all, row, ATTNUM);
+    for (unsigned i = 0; sent && i < sent->ncolumns; i++)
+        if (!strcmp(sent->columns[i].name, c->name) && sent->columns[i].oid == c->oid)
+            return sent->columns[i].attnum;
+    if (never_lost_a_column(all) && place < (unsigned)PQntuples(all))
+        return (int)number(all, (int)place, ATTNUM);
+    return 0;
+}
+
+static void place_columns(struct relation *r, const struct table *table, PGresult *all)
+{
+    int before = 0;
+
+    for (unsigned i = 0; i < r->ncolumns; i++) {
+        struct column *c = &r->columns[i];
+        c->attnum = attnum_of(table, c, i, all);
+        if (c->attnum <= before)
+            msg_die(EX_CONFIG,
+                    "the table has changed its shape since, and which column of now is the '%s' of "
+                    "then cannot be proven; remove the state folder to read all tables anew "
+                    "table=%s.%s",
+                    c->name, r->schema, r->table);
+        before = c->attnum;
+    }
+}
+
+/* The catalog's part in columns that have their place: NOT NULL, and the key where the message says
+ * nothing of it: under FULL it flags every column, under NOTHING none. */
+static void complete_columns(struct relation *r, PGresult *all)
+{
+    bool known = r->identity == 'd' || r->identity == 'i';
+
+    for (unsigned i = 0; i < r->ncolumns; i++) {
+        struct column *c = &r->columns[i];
+        bool primary = false;
+        for (int row = 0; row < PQntuples(all); row++)
+            if ((int)number(all, row, ATTNUM) == c->attnum) {
+                c->notnull = truth(all, row, NOTNULL);
+                primary = truth(all, row, PRIMARY);
+            }
+        c->key = known ? c->key : primary;
+        r->nkey += c->key;
+    }
+}
+
+static bool name_types(struct run *run, struct relation *r, struct trouble *t)
+{
+    struct buf oids = {0}, typmods = {0};
+
+    for (unsigned i = 0; i < r->ncolumns; i++) {
+        buf_printf(&oids, "%c%u", i ? ',' : '{', r->columns[i].oid);
+        buf_printf(&typmods, "%c%d", i ? ',' : '{', r->columns[i].typmod);
+    }
+    buf_str(&oids, r->ncolumns ? "}" : "{}");
+    buf_str(&typmods, r->ncolumns ? "}" : "{}");
+    PGresult *types =
+        source_query(&run->loop, run->loop.sql, t, types_sql, oids.data, typmods.data, NULL);
+    for (unsigned i = 0; types && i < r->ncolumns && (int)i < PQntuples(types); i++) {
+        struct column *c = &r->columns[i];
+        c->type = text(types, (int)i, 0);
+        c->base = number(types, (int)i, 1);
+        c->typmod = (int32_t)strtol(PQgetvalue(types, (int)i, 2), NULL, 10);
+        c->elem = number(types, (int)i, 3);
+    }
+    PQclear(types);
+    buf_free(&oids);
+    buf_free(&typmods);
+    return types != NULL;
+}
+
+struct relation *catalog_relation(struct run *run, struct table *table, const struct pgoutput *m,
+                                  struct trouble *t)
+{
+    char oid[16];
+    struct relation *r = NULL;
+
+    snprintf(oid, sizeof oid, "%u", table->oid);
+    PGresult *head = source_query(&run->loop, run->loop.sql, t, table_sql, oid, NULL);
+    PGresult *all =
+        head ? source_query(&run->loop, run->loop.sql, t, columns_sql, oid, table->attnums, NULL)
+             : NULL;
+    if (all && !m && !PQntuples(head)) {
+        *t = (struct trouble){.text = "the table was dropped meanwhile"};
+    } else if (all) {
+        r = m ? shape_of_message(m) : shape_of_catalog(table, head, all);
+        place_columns(r, table, all);
+        complete_columns(r, all);
+        r->relfilenode = PQntuples(head) ? number(head, 0, 3)
+                         : table->sent   ? table->sent->relfilenode
+                                         : 0;
+        if (!name_types(run, r, t)) {
+            relation_free(r);
+            r = NULL;
+        }
+    }
+    PQclear(head);
+    PQclear(all);
+    return r;
+}
+
+bool catalog_same(const struct relation *a, const struct relation *b)
+{
+    if (strcmp(a->schema, b->schema) || strcmp(a->table, b->table) || a->identity != b->identity ||
+        a->relfilenode != b->relfilenode || a->ncolumns != b->ncolumns)
+        return false;
+    for (unsigned i = 0; i < a->ncolumns; i++) {
+        const struct column *x = &a->columns[i], *y = &b->columns[i];
+        if (strcmp(x->name, y->name) || strcmp(x->type, y->type) || x->attnum != y->attnum ||
+            x->oid != y->oid || x->base != y->base || x->elem != y->elem ||
+            x->typmod != y->typmod || x->key != y->key || x->notnull != y->notnull)
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,272 @@
+#include "changes.h"
+
+#include <stdlib.h>
+
+#include "frames.h"
+#include "msg.h"
+
+#define CHECKPOINT_EVERY 1000 /* ms between those that only say that time goes by */
+
+static void write_checkpoint(struct changes *c)
+{
+    frames_checkpoint(c->run->loop.out, c->position, c->time);
+    c->checkpoint = c->position;
+    c->checkpoint_due = clock_ms() + CHECKPOINT_EVERY;
+}
+
+void changes_begin(struct changes *c, struct run *run, lsn_t start, lsn_t target)
+{
+    *c = (struct changes){.run = run, .target = target, .position = start, .time = clock_us()};
+    c->done = target && start >= target;
+    write_checkpoint(c);
+}
+
+bool changes_whole(const struct changes *c)
+{
+    return !c->open;
+}
+
+int64_t changes_tick(struct changes *c)
+{
+    if (c->open || c->position <= c->checkpoint)
+        return -1;
+    if (clock_ms() < c->checkpoint_due)
+        return c->checkpoint_due;
+    write_checkpoint(c);
+    return -1;
+}
+
+void changes_idle(struct changes *c, lsn_t wal_end, int64_t time)
+{
+    if (c->inside || c->open || wal_end <= c->position)
+        return;
+    c->position = wal_end;
+    c->time = time;
+    c->done = c->target && wal_end >= c->target;
+    changes_tick(c);
+}
+
+void changes_reset(struct changes *c)
+{
+    c->inside = false;
+}
+
+void changes_end(struct changes *c)
+{
+    if (c->position > c->checkpoint)
+        write_checkpoint(c);
+    frames_end(c->run->loop.out, c->position);
+}
+
+/* ------------------------------------------------------------------ transactions */
+
+static _Noreturn void bad(const struct changes *c, const char *what)
+{
+    msg_die(EX_DATAERR, "the server sent %s lsn=%s message=%llu", what, LSN_TEXT(c->lsn),
+            (unsigned long long)c->seq);
+}
+
+static void take_begin(struct changes *c, const struct pgoutput *m)
+{
+    if (c->inside)
+        bad(c, "a transaction inside another");
+    if (c->target && m->begin.lsn >= c->target) {
+        c->position = c->target; /* whatever commits before it has been sent */
+        c->done = true;
+        return;
+    }
+    c->inside = true;
+    c->lsn = m->begin.lsn;
+    c->begin_time = m->begin.time;
+    c->xid = m->begin.xid;
+    c->seq = 0;
+}
+
+static void take_commit(struct changes *c, const struct pgoutput *m)
+{
+    if (!c->inside || m->commit.lsn != c->lsn)
+        bad(c, "the end of a transaction that was not open");
+    c->inside = false;
+    c->position = m->commit.end;
+    c->time = m->commit.time;
+    c->done = c->target && c->position >= c->target;
+    if (c->open == c->lsn) {
+        c->open = 0;
+        write_checkpoint(c);
+    } else {
+        changes_tick(c);
+    }
+}
+
+/* ------------------------------------------------------------------ relations */
+
+/* A table that is not ours as far as we know may have come to the publication since. */
+static struct table *look_again(struct changes *c, uint32_t oid, struct trouble *t)
+{
+    return catalog_tables(c->run, t) ? catalog_ignore(c->run, oid) : NULL;
+}
+
+static bool take_relation(struct changes *c, const struct pgoutput *m, const char *data, size_t len,
+                          struct trouble *t)
+{
+    struct table *table = catalog_find(c->run, m->relation.oid);
+
+    if (!table || !table->selected)
+        table = look_again(c, m->relation.oid, t);
+    if (!table)
+        return false;
+    if (!table->selected)
+        return true;
+    if (!table->from && c->run->arguments->snapshot != SNAPSHOT_NEVER)
+        msg_die(EX_TEMPFAIL,
+                "table %s.%s has come to the publication: start again, to read what it holds",
+                table->schema, table->name);
+    /* asked of the catalog when a row needs it: many never do, and it may be hard to answer */
+    buf_clear(&table->announced);
+    buf_add(&table->announced, data, len);
+    table->announced_lsn = c->lsn;
+    table->announced_seq = c->seq;
+    return true;
+}
+
+/* Writes the table's shape, unless downstream knows it. */
+static bool announce(struct changes *c, struct table *table, struct trouble *t)
+{
+    struct pgoutput m;
+
+    if (!table->announced.len)
+        return true;
+    const char *problem =
+        pgoutput_parse(&c->arena, table->announced.data, table->announced.len, &m);
+    if (problem)
+        bad(c, problem);
+    struct relation *r = catalog_relation(c->run, table, &m, t);
+    if (!r)
+        return false;
+    buf_clear(&table->announced);
+    if (table->sent && catalog_same(r, table->sent)) {
+        relation_free(r);
+        return true;
+    }
+    r->lsn = table->announced_lsn;
+    r->seq = table->announced_seq;
+    relation_pack(c->run->loop.out, r);
+    relation_free(table->sent);
+    table->sent = r;
+    return true;
+}
+
+/* ------------------------------------------------------------------ rows */
+
+/* Whether a row of the table at the current position has to be written. */
+static bool wanted(const struct changes *c, const struct table *table)
+{
+    bool was_sent = c->lsn < c->sent_lsn || (c->lsn == c->sent_lsn && c->seq <= c->sent_seq);
+
+    return table->selected && c->lsn >= table->from && !was_sent;
+}
+
+static struct table *table_of(const struct changes *c, uint32_t oid)
+{
+    struct table *table = catalog_find(c->run, oid);
+
+    if (!table)
+        bad(c, "a row of a table that it has not announced");
+    return table;
+}
+
+/* To be called right before a row is written: opens the transaction, and notes the position. */
+static void before_row(struct changes *c)
+{
+    if (c->open != c->lsn)
+        frames_begin(c->run->loop.out, c->lsn, c->begin_time, c->xid);
+    c->open = c->lsn;
+    c->sent_lsn = c->lsn;
+    c->sent_seq = c->seq;
+}
+
+/* Under REPLICA IDENTITY FULL the old row carries what the new one leaves out. */
+static void fill_unchanged(struct tuple *row, const struct tuple *old)
+{
+    for (unsigned i = 0; i < row->n; i++)
+        if (row->values[i].kind == VALUE_UNCHANGED)
+            row->values[i] = old->values[i];
+}
+
+static bool take_row(struct changes *c, struct pgoutput *m, struct trouble *t)
+{
+    struct table *table = table_of(c, m->row.oid);
+    struct stream_out *out = c->run->loop.out;
+    const struct tuple *old = m->row.has_old ? &m->row.old : NULL;
+
+    c->seq++;
+    if (!wanted(c, table))
+        return true;
+    if (!announce(c, table, t))
+        return false;
+    if (!table->sent)
+        bad(c, "a row of a table that it has not announced");
+    if ((m->type != PGOUTPUT_DELETE && m->row.new.n != table->sent->ncolumns) ||
+        (old && old->n != table->sent->ncolumns))
+        bad(c, "a row with another number of columns than its table");
+    before_row(c);
+    if (m->type == PGOUTPUT_INSERT) {
+        frames_insert(out, table->oid, c->lsn, c->seq, &m->row.new);
+    } else if (m->type == PGOUTPUT_UPDATE) {
+        if (m->row.old_is_whole)
+            fill_unchanged(&m->row.new, old);
+        frames_update(out, table->oid, c->lsn, c->seq, &m->row.new, old);
+    } else {
+        frames_delete(out, table->oid, c->lsn, c->seq, old);
+    }
+    return true;
+}
+
+static bool take_truncate(struct changes *c, struct pgoutput *m, struct trouble *t)
+{
+    uint32_t *oids = m->truncate.oids;
+    unsigned n = 0;
+
+    c->seq++;
+    for (unsigned i = 0; i < m->truncate.n; i++) {
+        struct table *table = table_of(c, oids[i]);
+        if (!wanted(c, table))
+            continue;
+        if (!announce(c, table, t))
+            return false;
+        oids[n++] = oids[i];
+    }
+    if (!n)
+        return true;
+    before_row(c);
+    frames_truncate(c->run->loop.out, oids, n, c->lsn, c->seq, m->truncate.flags);
+    return true;
+}
+
+bool changes_take(struct changes *c, const char *data, size_t len, struct trouble *t)
+{
+    struct pgoutput m;
+
+    arena_reset(&c->arena);
+    const char *problem = pgoutput_parse(&c->arena, data, len, &m);
+    if (problem)
+        bad(c, problem);
+    if (!c->inside && m.type != PGOUTPUT_BEGIN && m.type != PGOUTPUT_OTHER)
+        bad(c, "a change outside a transaction");
+    switch (m.type) {
+    case PGOUTPUT_BEGIN:
+        take_begin(c, &m);
+        return true;
+    case PGOUTPUT_COMMIT:
+        take_commit(c, &m);
+        return true;
+    case PGOUTPUT_RELATION:
+        return take_relation(c, &m, data, len, t);
+    case PGOUTPUT_TRUNCATE:
+        return take_truncate(c, &m, t);
+    case PGOUTPUT_OTHER:
+        return true;
+    default:
+        return take_row(c, &m, t);
+    }
+}

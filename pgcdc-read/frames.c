@@ -1,0 +1,134 @@
+#include "frames.h"
+
+static void pack_tuple(msgpack_packer *pk, const struct tuple *t)
+{
+    msgpack_pack_array(pk, t->n);
+    for (unsigned i = 0; i < t->n; i++) {
+        const struct value *v = &t->values[i];
+        switch (v->kind) {
+        case VALUE_NULL:
+            msgpack_pack_nil(pk);
+            break;
+        case VALUE_TEXT:
+            pack_str_n(pk, v->data, v->len);
+            break;
+        case VALUE_UNCHANGED:
+            pack_unchanged(pk);
+            break;
+        }
+    }
+}
+
+/* An old row: what the WAL did not carry is nil. */
+static void pack_old(msgpack_packer *pk, const struct tuple *t)
+{
+    msgpack_pack_array(pk, t->n);
+    for (unsigned i = 0; i < t->n; i++) {
+        const struct value *v = &t->values[i];
+        if (v->kind == VALUE_TEXT)
+            pack_str_n(pk, v->data, v->len);
+        else
+            msgpack_pack_nil(pk);
+    }
+}
+
+static msgpack_packer *row_frame(struct stream_out *out, const char *type, unsigned elements,
+                                 uint32_t oid, lsn_t lsn, uint64_t seq)
+{
+    msgpack_packer *pk = stream_frame(out, type, elements);
+
+    msgpack_pack_uint32(pk, oid);
+    msgpack_pack_uint64(pk, lsn);
+    msgpack_pack_uint64(pk, seq);
+    return pk;
+}
+
+void frames_snapshot(struct stream_out *out, uint32_t oid, uint64_t attempt, lsn_t lsn,
+                     int64_t time)
+{
+    msgpack_packer *pk = stream_frame(out, "snapshot", 4);
+
+    msgpack_pack_uint32(pk, oid);
+    msgpack_pack_uint64(pk, attempt);
+    msgpack_pack_uint64(pk, lsn);
+    msgpack_pack_int64(pk, time);
+    stream_done(out);
+}
+
+void frames_snapshot_end(struct stream_out *out, uint32_t oid, uint64_t attempt, lsn_t lsn,
+                         uint64_t rows)
+{
+    msgpack_packer *pk = stream_frame(out, "snapshot-end", 4);
+
+    msgpack_pack_uint32(pk, oid);
+    msgpack_pack_uint64(pk, attempt);
+    msgpack_pack_uint64(pk, lsn);
+    msgpack_pack_uint64(pk, rows);
+    stream_done(out);
+}
+
+void frames_begin(struct stream_out *out, lsn_t lsn, int64_t time, uint32_t xid)
+{
+    msgpack_packer *pk = stream_frame(out, "begin", 3);
+
+    msgpack_pack_uint64(pk, lsn);
+    msgpack_pack_int64(pk, time);
+    msgpack_pack_uint32(pk, xid);
+    stream_done(out);
+}
+
+void frames_insert(struct stream_out *out, uint32_t oid, lsn_t lsn, uint64_t seq,
+                   const struct tuple *row)
+{
+    pack_tuple(row_frame(out, "insert", 4, oid, lsn, seq), row);
+    stream_done(out);
+}
+
+void frames_update(struct stream_out *out, uint32_t oid, lsn_t lsn, uint64_t seq,
+                   const struct tuple *row, const struct tuple *old)
+{
+    msgpack_packer *pk = row_frame(out, "update", 5, oid, lsn, seq);
+
+    pack_tuple(pk, row);
+    if (old)
+        pack_old(pk, old);
+    else
+        msgpack_pack_nil(pk);
+    stream_done(out);
+}
+
+void frames_delete(struct stream_out *out, uint32_t oid, lsn_t lsn, uint64_t seq,
+                   const struct tuple *old)
+{
+    pack_old(row_frame(out, "delete", 4, oid, lsn, seq), old);
+    stream_done(out);
+}
+
+void frames_truncate(struct stream_out *out, const uint32_t *oids, unsigned n, lsn_t lsn,
+                     uint64_t seq, unsigned flags)
+{
+    msgpack_packer *pk = stream_frame(out, "truncate", 4);
+
+    msgpack_pack_array(pk, n);
+    for (unsigned i = 0; i < n; i++)
+        msgpack_pack_uint32(pk, oids[i]);
+    msgpack_pack_uint64(pk, lsn);
+    msgpack_pack_uint64(pk, seq);
+    msgpack_pack_unsigned_int(pk, flags);
+    stream_done(out);
+}
+
+void frames_checkpoint(struct stream_out *out, lsn_t lsn, int64_t time)
+{
+    msgpack_packer *pk = stream_frame(out, "checkpoint", 2);
+
+    msgpack_pack_uint64(pk, lsn);
+    msgpack_pack_int64(pk, time);
+    stream_done(out);
+}
+
+void frames_end(struct stream_out *out, lsn_t lsn)
+{
+    msgpack_pack_uint64(stream_frame(out, "end", 1), lsn);
+    stream_done(out);
+}

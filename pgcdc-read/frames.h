@@ -1,0 +1,27 @@
+/* The frames that pgcdc-read writes, cdc-stream(5); each call packs a whole one. */
+#ifndef PGCDC_READ_FRAMES_H
+#define PGCDC_READ_FRAMES_H
+
+#include <stdint.h>
+
+#include "lsn.h"
+#include "pgoutput.h"
+#include "stream.h"
+
+void frames_snapshot(struct stream_out *out, uint32_t oid, uint64_t attempt, lsn_t lsn,
+                     int64_t time);
+void frames_snapshot_end(struct stream_out *out, uint32_t oid, uint64_t attempt, lsn_t lsn,
+                         uint64_t rows);
+void frames_begin(struct stream_out *out, lsn_t lsn, int64_t time, uint32_t xid);
+void frames_insert(struct stream_out *out, uint32_t oid, lsn_t lsn, uint64_t seq,
+                   const struct tuple *row);
+void frames_update(struct stream_out *out, uint32_t oid, lsn_t lsn, uint64_t seq,
+                   const struct tuple *row, const struct tuple *old); /* old: or NULL */
+void frames_delete(struct stream_out *out, uint32_t oid, lsn_t lsn, uint64_t seq,
+                   const struct tuple *old);
+void frames_truncate(struct stream_out *out, const uint32_t *oids, unsigned n, lsn_t lsn,
+                     uint64_t seq, unsigned flags);
+void frames_checkpoint(struct stream_out *out, lsn_t lsn, int64_t time);
+void frames_end(struct stream_out *out, lsn_t lsn);
+
+#endif

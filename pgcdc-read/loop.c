@@ -1,0 +1,166 @@
+#include "loop.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "msg.h"
+#include "state.h"
+
+#define PENDING_WRITE ((size_t)64 << 10) /* bytes worth a write() */
+#define PENDING_MAX ((size_t)1 << 20)    /* bytes above which we read no more */
+#define LOOK_EVERY 500                   /* ms between looks at dbx-load's lock and file */
+
+/* Whoever shares our stdout (a shell's subshell does) gets it back as it was. */
+static int stdout_flags = -1;
+
+static void restore_stdout(void)
+{
+    fcntl(STDOUT_FILENO, F_SETFL, stdout_flags);
+}
+
+void loop_init(struct loop *l, struct stream_out *out, const char *state, const char *run)
+{
+    struct stat st;
+
+    *l = (struct loop){.out = out, .state = state, .run = run, .watch = -1, .quit_on_stop = true};
+    if (fstat(STDOUT_FILENO, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode))) {
+        l->can_hang_up = true;
+        stdout_flags = fcntl(STDOUT_FILENO, F_GETFL);
+        if (stdout_flags >= 0 && fcntl(STDOUT_FILENO, F_SETFL, stdout_flags | O_NONBLOCK) == 0)
+            atexit(restore_stdout);
+    }
+    if (state) {
+        l->watch = state_watch(state);
+        load_read(&l->load, state);
+    }
+}
+
+static void hang_up(struct loop *l)
+{
+    l->hung_up = true;
+    if (l->state)
+        load_read(&l->load, l->state); /* its last words came before it went */
+    if (l->draining)
+        return;
+    msg_info("downstream has closed");
+    msg_exit(EX_TEMPFAIL);
+}
+
+static void put64(char *p, uint64_t v)
+{
+    for (int i = 7; i >= 0; i--, v >>= 8)
+        p[i] = (char)v;
+}
+
+void loop_status(struct loop *l)
+{
+    char message[34] = {'r'};
+
+    if (!l->stream)
+        return;
+    if (l->load.applied > l->confirmed)
+        l->confirmed = l->load.applied;
+    put64(message + 1, l->received);
+    put64(message + 9, l->confirmed);
+    put64(message + 17, l->confirmed);
+    put64(message + 25, (uint64_t)(clock_us() - LSN_EPOCH_US));
+    message[33] = l->ask;
+    /* a failure shows when the connection is read next */
+    if (PQputCopyData(l->stream, message, sizeof message) == 1)
+        PQflush(l->stream);
+    l->status_due = clock_ms() + l->status_every;
+}
+
+static void follow_state(struct loop *l)
+{
+    lsn_t before = l->load.applied;
+
+    load_read(&l->load, l->state);
+    if (l->load.applied != before)
+        loop_status(l);
+}
+
+/* Where `tee` or ssh hides that downstream has gone, dbx-load's free lock says it. */
+static void look(struct loop *l)
+{
+    bool lock_is_free = state_lock_is_free(l->state, "load");
+
+    l->look_due = clock_ms() + LOOK_EVERY;
+    if (l->watch < 0 || lock_is_free)
+        follow_state(l);
+    if (l->served && lock_is_free && !l->hung_up)
+        hang_up(l);
+    if (!lock_is_free && l->load.run && !strcmp(l->load.run, l->run))
+        l->served = true;
+}
+
+static void write_some(struct loop *l)
+{
+    if (!l->hung_up && !stream_flush_some(l->out))
+        hang_up(l);
+}
+
+/* Does what is due and returns when the next is: clock_ms, or -1. */
+static int64_t tick(struct loop *l, int64_t until)
+{
+    int64_t now = clock_ms();
+
+    if (l->stream && now >= l->status_due)
+        loop_status(l);
+    if (l->state && now >= l->look_due)
+        look(l);
+    if (l->stream && (until < 0 || l->status_due < until))
+        until = l->status_due;
+    if (l->state && (until < 0 || l->look_due < until))
+        until = l->look_due;
+    return until;
+}
+
+bool loop_wait(struct loop *l, int fd, short events, int64_t until)
+{
+    enum { FD, OUT, STATE, STOP, SQL, N };
+    int sql = l->sql && PQstatus(l->sql) == CONNECTION_OK ? PQsocket(l->sql) : -1;
+
+    if (l->quit_on_stop && stop_requested())
+        msg_exit(EX_TEMPFAIL);
+    write_some(l);
+    until = tick(l, until);
+    bool pending = stream_pending(l->out) > 0;
+    struct pollfd p[N] = {
+        [FD] = {.fd = fd, .events = events},
+        [OUT] = {.fd = !l->hung_up && (l->can_hang_up || pending) ? STDOUT_FILENO : -1,
+                 .events = pending ? POLLOUT : 0},
+        [STATE] = {.fd = l->watch, .events = POLLIN},
+        [STOP] = {.fd = stop_requested() ? -1 : stop_fd(), .events = POLLIN},
+        [SQL] = {.fd = sql == fd ? -1 : sql, .events = POLLIN},
+    };
+    int64_t left = until < 0 ? -1 : until - clock_ms();
+    if (until >= 0 && left < 0)
+        left = 0;
+    if (poll(p, N, left > 60000 ? 60000 : (int)left) <= 0)
+        return false;
+    if (p[STATE].revents) {
+        state_watch_drain(l->watch);
+        follow_state(l);
+    }
+    if (p[OUT].revents & (POLLERR | POLLHUP | POLLNVAL))
+        hang_up(l);
+    else if (p[OUT].revents)
+        write_some(l);
+    if (p[SQL].revents)
+        PQconsumeInput(l->sql);
+    return p[FD].revents != 0;
+}
+
+void loop_push(struct loop *l)
+{
+    if (stream_pending(l->out) >= PENDING_WRITE)
+        write_some(l);
+    while (stream_pending(l->out) > PENDING_MAX && !l->hung_up)
+        loop_wait(l, -1, 0, -1);
+}

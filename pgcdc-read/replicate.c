@@ -1,0 +1,352 @@
+#include "replicate.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "msg.h"
+#include "prerequisites.h"
+#include "state.h"
+
+#define BACKOFF_FIRST 1000     /* ms; doubles … */
+#define BACKOFF_LAST 30000     /* … up to here */
+#define PATIENCE (10 * 60000)  /* ms that the server may stay away */
+#define STOP_PATIENCE 10000    /* ms that a transaction may take to end after a signal */
+#define STATUS_EVERY 1000      /* ms, at most */
+#define POSITION_EVERY 1000    /* ms between writes of our own state, which is for eyes */
+#define KEEPALIVES_A_SECOND 20 /* more, for nothing: the server waits for us to go */
+#define CONFIRM_PATIENCE 10000 /* ms for the slot to move after everything is applied */
+
+/* ------------------------------------------------------------------ connecting */
+
+static void disconnect(struct loop *l)
+{
+    PQfinish(l->stream);
+    PQfinish(l->sql);
+    l->stream = l->sql = NULL;
+}
+
+static bool connect_sql(struct run *run, struct trouble *t)
+{
+    struct loop *l = &run->loop;
+
+    if (l->sql)
+        return true;
+    l->sql = source_connect(l, run->arguments->conninfo, false, t);
+    return l->sql && prerequisites_lock(run, t);
+}
+
+/* A server that came back under the same address may be another one. */
+static bool same_system(struct run *run, PGconn *c, struct trouble *t)
+{
+    PGresult *r = source_query(&run->loop, c, t, "IDENTIFY_SYSTEM", NULL);
+
+    if (r && (PQntuples(r) != 1 || strcmp(PQgetvalue(r, 0, 0), run->source.system)))
+        msg_die(EX_CONFIG, "the server is another one now: its system identifier is not %s",
+                run->source.system);
+    PQclear(r);
+    return r != NULL;
+}
+
+/* Three status updates fit into the time after which the server gives us up. */
+static bool read_timeout(struct loop *l, PGconn *c, struct trouble *t)
+{
+    PGresult *r = source_query(
+        l, c, t, "SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'", NULL);
+    long ms = r && PQntuples(r) ? strtol(PQgetvalue(r, 0, 0), NULL, 10) : 0;
+
+    l->status_every = ms > 0 && ms / 4 < STATUS_EVERY ? ms / 4 : STATUS_EVERY;
+    PQclear(r);
+    return r != NULL;
+}
+
+/* 'text' for the replication grammar, which knows no escapes but doubled quotes. */
+static void quote(struct buf *b, const char *text, char with)
+{
+    for (; *text; text++) {
+        if (*text == with)
+            buf_char(b, with);
+        buf_char(b, *text);
+    }
+}
+
+static bool start(struct changes *c, PGconn *conn, struct trouble *t)
+{
+    const struct arguments *a = c->run->arguments;
+    struct buf names = {0}, sql = {0};
+
+    for (unsigned i = 0; i < a->publications.n; i++) {
+        buf_str(&names, i ? ",\"" : "\"");
+        quote(&names, a->publications.items[i], '"');
+        buf_char(&names, '"');
+    }
+    buf_printf(&sql,
+               "START_REPLICATION SLOT \"%s\" LOGICAL %s (proto_version '1', publication_names '",
+               a->slot, LSN_TEXT(c->position));
+    quote(&sql, names.data, '\'');
+    buf_str(&sql, "')");
+    PGresult *r = source_query(&c->run->loop, conn, t, sql.data, NULL);
+    PQclear(r);
+    buf_free(&names);
+    buf_free(&sql);
+    return r != NULL;
+}
+
+bool replicate_connect(struct changes *c, struct trouble *t)
+{
+    struct run *run = c->run;
+    struct loop *l = &run->loop;
+
+    if (!connect_sql(run, t) || !prerequisites_slot(run, t))
+        return false;
+    if (!run->slot_exists)
+        msg_die(EX_CONFIG, "slot %s does not exist", run->arguments->slot);
+    if (run->slot_lsn > c->position)
+        msg_die(EX_CONFIG,
+                "slot %s stands at %s, past %s, where the stream has to go on: changes in between "
+                "are lost; remove the state folder to read all tables anew",
+                run->arguments->slot, LSN_TEXT(run->slot_lsn), LSN_TEXT(c->position));
+    PGconn *conn = source_connect(l, run->arguments->conninfo, true, t);
+    if (!conn)
+        return false;
+    if (!same_system(run, conn, t) || !read_timeout(l, conn, t) || !start(c, conn, t)) {
+        PQfinish(conn);
+        return false;
+    }
+    PQsetnonblocking(conn, 1);
+    changes_reset(c);
+    l->stream = conn;
+    l->received = c->position;
+    l->ask = c->target != 0;
+    loop_status(l);
+    msg_info("streaming from %s", LSN_TEXT(c->position));
+    return true;
+}
+
+/* ------------------------------------------------------------------ streaming */
+
+struct replication {
+    struct changes *c;
+    int64_t stop_deadline; /* 0: no signal yet */
+    int64_t position_due;  /* for our own state */
+    int64_t backoff;       /* the next one */
+    int64_t away_since;    /* when the connection was lost; 0: it works */
+    lsn_t idle_lsn;        /* of the last keepalive */
+    int64_t idle_since;
+    unsigned idle_count; /* keepalives that asked for a reply since then */
+};
+
+static uint64_t get64(const char *p)
+{
+    uint64_t v = 0;
+
+    for (int i = 0; i < 8; i++)
+        v = v << 8 | (unsigned char)p[i];
+    return v;
+}
+
+/* A server that wants to shut down, and cannot while we lag, asks for replies as fast as we give
+ * them. */
+static bool wants_us_to_go(struct replication *r, lsn_t wal_end)
+{
+    int64_t now = clock_ms();
+
+    if (wal_end != r->idle_lsn || now - r->idle_since > 1000) {
+        r->idle_lsn = wal_end;
+        r->idle_since = now;
+        r->idle_count = 0;
+    }
+    return ++r->idle_count > KEEPALIVES_A_SECOND;
+}
+
+static bool take_keepalive(struct replication *r, const char *data, struct trouble *t)
+{
+    struct loop *l = &r->c->run->loop;
+    lsn_t wal_end = get64(data + 1);
+    int64_t time = (int64_t)(get64(data + 9) + (uint64_t)LSN_EPOCH_US);
+
+    if (wal_end > l->received)
+        l->received = wal_end;
+    changes_idle(r->c, wal_end, time);
+    if (!data[17])
+        return true;
+    loop_status(l);
+    if (!l->ask && wants_us_to_go(r, wal_end)) {
+        *t = (struct trouble){.text = "the server is shutting down"};
+        return false;
+    }
+    return true;
+}
+
+static bool take_message(struct replication *r, const char *data, size_t len, struct trouble *t)
+{
+    struct loop *l = &r->c->run->loop;
+
+    if (len >= 18 && *data == 'k')
+        return take_keepalive(r, data, t);
+    if (len < 25 || *data != 'w')
+        msg_die(EX_DATAERR, "the server sent a message of unknown type in the replication stream");
+    lsn_t lsn = get64(data + 1);
+    if (lsn > l->received)
+        l->received = lsn;
+    return changes_take(r->c, data + 25, len - 25, t);
+}
+
+static void note_position(struct replication *r)
+{
+    struct run *run = r->c->run;
+    struct buf text = {0};
+
+    if (!run->loop.state || clock_ms() < r->position_due)
+        return;
+    state_line(&text, "run", run->id, NULL);
+    state_line(&text, "position", LSN_TEXT(r->c->position), NULL);
+    state_write(run->loop.state, "read", &text);
+    buf_free(&text);
+    r->position_due = clock_ms() + POSITION_EVERY;
+}
+
+/* Whether the stream ends here. */
+static bool ends(struct replication *r)
+{
+    int64_t now = clock_ms();
+
+    if (r->c->done)
+        return true;
+    if (!stop_requested())
+        return false;
+    if (changes_whole(r->c))
+        return true;
+    if (!r->stop_deadline)
+        r->stop_deadline = now + STOP_PATIENCE;
+    if (now >= r->stop_deadline) {
+        msg_info("stopped inside a transaction; it will be read again");
+        msg_exit(EX_TEMPFAIL);
+    }
+    return false;
+}
+
+/* True: the stream ends here. False: the connection is lost, *t says why. */
+static bool stream(struct replication *r, struct trouble *t)
+{
+    struct loop *l = &r->c->run->loop;
+
+    while (!ends(r)) {
+        char *data;
+        int n = PQgetCopyData(l->stream, &data, 1);
+        if (n > 0) {
+            r->away_since = 0;
+            r->backoff = BACKOFF_FIRST;
+            bool good = take_message(r, data, (size_t)n, t);
+            PQfreemem(data);
+            if (!good)
+                return false;
+            loop_push(l);
+        } else if (n == 0) {
+            note_position(r);
+            int64_t until = changes_tick(r->c);
+            if (until < 0 || (r->stop_deadline && until > r->stop_deadline))
+                until = r->stop_deadline ? r->stop_deadline : -1;
+            if (loop_wait(l, PQsocket(l->stream), POLLIN, until) && !PQconsumeInput(l->stream))
+                break;
+            if (PQstatus(l->sql) != CONNECTION_OK) { /* and with it went the lock on the slot */
+                trouble_of_connection(t, l->sql);
+                return false;
+            }
+        } else {
+            break;
+        }
+    }
+    if (ends(r))
+        return true;
+    if (source_finish(l, l->stream, t))
+        *t = (struct trouble){.text = "the server ended the replication"};
+    return false;
+}
+
+static void wait_before_retry(struct replication *r)
+{
+    struct loop *l = &r->c->run->loop;
+    int64_t now = clock_ms();
+    int64_t pause = r->backoff / 2 + (int64_t)((uint64_t)clock_us() % (uint64_t)r->backoff) / 2;
+
+    r->backoff = r->backoff * 2 > BACKOFF_LAST ? BACKOFF_LAST : r->backoff * 2;
+    for (int64_t until = now + pause; now < until && !stop_requested(); now = clock_ms())
+        loop_wait(l, -1, 0, until);
+}
+
+static void lost(struct replication *r, const struct trouble *t)
+{
+    if (!trouble_is_temporary(t))
+        trouble_die(t, "replication failed");
+    int64_t now = clock_ms();
+    if (!r->away_since)
+        r->away_since = now;
+    if (now - r->away_since > PATIENCE)
+        trouble_die(t, "the server stayed away for 10 minutes");
+    msg_warn("lost the server, trying again: %s", t->text);
+}
+
+void replicate_run(struct changes *c)
+{
+    struct replication r = {.c = c, .backoff = BACKOFF_FIRST};
+    struct trouble t;
+
+    c->run->loop.quit_on_stop = false;
+    while (!c->run->loop.stream || !stream(&r, &t)) {
+        if (c->run->loop.stream) {
+            disconnect(&c->run->loop);
+            lost(&r, &t);
+        }
+        wait_before_retry(&r);
+        if (ends(&r))
+            return;
+        if (!replicate_connect(c, &t)) {
+            disconnect(&c->run->loop);
+            lost(&r, &t);
+        }
+    }
+}
+
+/* ------------------------------------------------------------------ after the end */
+
+static bool slot_has_moved(struct changes *c)
+{
+    struct loop *l = &c->run->loop;
+    struct trouble t;
+
+    if (!l->stream && !replicate_connect(c, &t)) {
+        disconnect(l);
+        return false;
+    }
+    loop_status(l);
+    if (!PQconsumeInput(l->stream) || !prerequisites_slot(c->run, &t)) {
+        disconnect(l);
+        return false;
+    }
+    return c->run->slot_lsn >= c->position;
+}
+
+int replicate_finish(struct changes *c)
+{
+    struct loop *l = &c->run->loop;
+
+    l->draining = true;
+    while (!l->hung_up && (l->state || stream_pending(l->out)))
+        loop_wait(l, -1, 0, -1);
+    if (stream_pending(l->out) || (l->state && l->load.applied < c->position)) {
+        msg_info("downstream has closed before everything was loaded");
+        return EX_TEMPFAIL;
+    }
+    if (!l->state)
+        return EX_OK;
+    for (int64_t until = clock_ms() + CONFIRM_PATIENCE; !slot_has_moved(c);) {
+        if (clock_ms() >= until) {
+            msg_warn("everything is loaded, but the slot does not move");
+            return EX_TEMPFAIL;
+        }
+        loop_wait(l, -1, 0, clock_ms() + 50);
+    }
+    return EX_OK;
+}

@@ -1,0 +1,21 @@
+/* What one run of the reader consists of; main.c makes it, the other modules work on it. */
+#ifndef PGCDC_READ_RUN_H
+#define PGCDC_READ_RUN_H
+
+#include "arguments.h"
+#include "catalog.h"
+#include "loop.h"
+#include "source.h"
+
+struct run {
+    const struct arguments *arguments;
+    const char *id;
+    struct loop loop;     /* loop.sql: the connection for queries; it holds the advisory lock */
+    int version;          /* of the server: 150004 */
+    struct source source; /* who it is */
+    bool slot_exists;
+    lsn_t slot_lsn;       /* confirmed_flush_lsn, as of the last look */
+    struct table *tables; /* hash by OID */
+};
+
+#endif

@@ -1,0 +1,222 @@
+#include "snapshot.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "copytext.h"
+#include "frames.h"
+#include "msg.h"
+
+/* Exits with what went wrong, naming the table if it is one's fault. */
+static _Noreturn void give_up(const struct trouble *t, const struct table *table)
+{
+    char *what = table ? mem_printf("cannot read table %s.%s", table->schema, table->name)
+                       : mem_strdup("cannot make a snapshot");
+
+    trouble_die(t, what);
+}
+
+static PGresult *command(struct run *run, PGconn *c, const char *sql, const struct table *table)
+{
+    struct trouble t;
+    PGresult *r = source_query(&run->loop, c, &t, sql, NULL);
+
+    if (!r)
+        give_up(&t, table);
+    return r;
+}
+
+/* ------------------------------------------------------------------ the slot and its snapshot */
+
+/* A slot created over c; with export its snapshot can be imported until c's next command. */
+static PGresult *create_slot(struct run *run, PGconn *c, bool temporary, bool export)
+{
+    char *name = temporary ? mem_printf("pgcdc_%d_%llx", (int)getpid(), (long long)clock_us())
+                           : mem_strdup(run->arguments->slot);
+    char *sql =
+        mem_printf("CREATE_REPLICATION_SLOT \"%s\"%s LOGICAL pgoutput %s", name,
+                   temporary ? " TEMPORARY" : "", export ? "EXPORT_SNAPSHOT" : "NOEXPORT_SNAPSHOT");
+
+    msg_info("creating slot %s; it waits for transactions that are open now", name);
+    PGresult *r = command(run, c, sql, NULL);
+    free(name);
+    free(sql);
+    return r;
+}
+
+static lsn_t consistent_point(const PGresult *created)
+{
+    lsn_t lsn;
+
+    if (PQntuples(created) != 1 || PQnfields(created) < 3 ||
+        !lsn_parse(PQgetvalue(created, 0, 1), &lsn) || !lsn)
+        msg_die(EX_DATAERR, "the server's answer to CREATE_REPLICATION_SLOT has no LSN");
+    return lsn;
+}
+
+/* ------------------------------------------------------------------ one table */
+
+/* The tables that hold the rows, as SQL names: the leaves of a partitioned one, else itself. */
+static PGresult *parts_of(struct run *run, const struct table *table)
+{
+    static const char whole[] = "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c"
+                                " JOIN pg_namespace n ON n.oid = c.relnamespace"
+                                " WHERE c.oid = $1::oid";
+    static const char leaves[] = "SELECT format('%I.%I', n.nspname, c.relname)"
+                                 " FROM pg_partition_tree($1::oid::regclass) p"
+                                 " JOIN pg_class c ON c.oid = p.relid"
+                                 " JOIN pg_namespace n ON n.oid = c.relnamespace"
+                                 " WHERE p.isleaf AND c.relkind = 'r' ORDER BY 1";
+    char oid[16];
+    struct trouble t;
+
+    snprintf(oid, sizeof oid, "%u", table->oid);
+    PGresult *r =
+        source_query(&run->loop, run->loop.sql, &t, table->partitioned ? leaves : whole, oid, NULL);
+    if (!r)
+        give_up(&t, table);
+    return r;
+}
+
+struct copy {
+    struct run *run;
+    const struct table *table;
+    lsn_t lsn;
+    struct tuple row; /* its values are overwritten by every row */
+    uint64_t rows;
+};
+
+static void copy_row(struct copy *c, char *line, int len)
+{
+    if (!copytext_split(line, (size_t)len, c->row.values, c->row.n))
+        msg_die(EX_DATAERR, "a row of COPY cannot be taken apart table=%s.%s row=%llu",
+                c->table->schema, c->table->name, (unsigned long long)c->rows + 1);
+    frames_insert(c->run->loop.out, c->table->oid, c->lsn, 0, &c->row);
+    c->rows++;
+}
+
+/* Takes the rows off a connection in COPY state. */
+static void copy_rows(struct copy *c)
+{
+    struct loop *l = &c->run->loop;
+    struct trouble t;
+    char *line;
+    int n;
+
+    while ((n = PQgetCopyData(l->sql, &line, 1)) >= 0) {
+        if (n > 0) {
+            copy_row(c, line, n);
+            PQfreemem(line);
+            loop_push(l);
+        } else if (loop_wait(l, PQsocket(l->sql), POLLIN, -1) && !PQconsumeInput(l->sql)) {
+            break;
+        }
+    }
+    if (n != -1) {
+        trouble_of_connection(&t, l->sql);
+        give_up(&t, c->table);
+    }
+    if (!source_finish(l, l->sql, &t))
+        give_up(&t, c->table);
+}
+
+static void copy_part(struct copy *c, const char *part)
+{
+    const struct table *table = c->table;
+    char *sql = mem_printf("COPY (SELECT %s FROM ONLY %s%s%s) TO STDOUT", table->columns, part,
+                           table->filter ? " WHERE " : "", table->filter ? table->filter : "");
+
+    PQclear(command(c->run, c->run->loop.sql, sql, table));
+    copy_rows(c);
+    free(sql);
+}
+
+static void read_table(struct run *run, struct table *table, lsn_t lsn)
+{
+    struct stream_out *out = run->loop.out;
+    const struct load_snapshot *last = load_find(&run->loop.load, table->oid);
+    uint64_t attempt = (uint64_t)clock_us() / 1000; /* grows from run to run */
+    struct trouble t;
+
+    if (last && last->attempt >= attempt)
+        attempt = last->attempt + 1;
+    struct relation *relation = catalog_relation(run, table, NULL, &t);
+    if (!relation)
+        give_up(&t, table);
+    relation->lsn = lsn;
+    relation_pack(out, relation);
+    relation_free(table->sent);
+    table->sent = relation;
+
+    struct copy c = {.run = run, .table = table, .lsn = lsn, .row = {.n = relation->ncolumns}};
+    c.row.values = mem_alloc(c.row.n * sizeof *c.row.values);
+    frames_snapshot(out, table->oid, attempt, lsn, clock_us());
+    PGresult *parts = parts_of(run, table);
+    for (int i = 0; i < PQntuples(parts); i++)
+        copy_part(&c, PQgetvalue(parts, i, 0));
+    frames_snapshot_end(out, table->oid, attempt, lsn, c.rows);
+    table->from = lsn;
+    msg_info("table %s.%s read rows=%llu lsn=%s", table->schema, table->name,
+             (unsigned long long)c.rows, LSN_TEXT(lsn));
+    PQclear(parts);
+    free(c.row.values);
+}
+
+/* ------------------------------------------------------------------ all of them */
+
+static unsigned tables_to_read(struct run *run)
+{
+    enum snapshot_mode mode = run->arguments->snapshot;
+    unsigned n = 0;
+
+    for (struct table *table = run->tables; table; table = table->hh.next) {
+        const struct load_snapshot *done = load_find(&run->loop.load, table->oid);
+        table->from = done && mode != SNAPSHOT_ONLY ? done->lsn : 0;
+        n += table->selected && !table->from && mode != SNAPSHOT_NEVER;
+    }
+    return n;
+}
+
+static void read_tables(struct run *run, const char *snapshot, lsn_t lsn)
+{
+    PGconn *sql = run->loop.sql;
+    char *import = mem_printf("SET TRANSACTION SNAPSHOT '%s'", snapshot);
+    struct trouble t;
+
+    PQclear(command(run, sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", NULL));
+    PQclear(command(run, sql, import, NULL));
+    if (!catalog_tables(run, &t)) /* their columns and filters may have changed since the start */
+        give_up(&t, NULL);
+    for (struct table *table = run->tables; table; table = table->hh.next)
+        if (table->selected && !table->from)
+            read_table(run, table, lsn);
+    PQclear(command(run, sql, "COMMIT", NULL));
+    free(import);
+}
+
+lsn_t snapshot_take(struct run *run)
+{
+    bool read = tables_to_read(run) > 0;
+    bool create = !run->slot_exists && run->arguments->create_slot;
+    struct trouble t;
+    lsn_t lsn = 0;
+
+    if (!read && !create)
+        return 0;
+    PGconn *c = source_connect(&run->loop, run->arguments->conninfo, true, &t);
+    if (!c)
+        give_up(&t, NULL);
+    PGresult *created = create_slot(run, c, !create, read);
+    lsn = consistent_point(created);
+    if (create) {
+        run->slot_exists = true;
+        run->slot_lsn = lsn;
+    }
+    if (read)
+        read_tables(run, PQgetvalue(created, 0, 2), lsn);
+    PQclear(created);
+    PQfinish(c); /* a temporary slot goes with it */
+    return read ? lsn : 0;
+}
