@@ -1,0 +1,95 @@
+/*
+ * A batch: what the `load` frame of cdc-stream(5) says is to be done, and how far it is.
+ *
+ * Its manifest in the state folder (cdc-state(5), batches/RUN-BATCH) is that frame as it came.
+ */
+#ifndef PGCDC_BATCH_H
+#define PGCDC_BATCH_H
+
+#include "lsn.h"
+#include "mem.h"
+#include "stream.h"
+
+struct table;
+
+struct load_column {
+    const char *name, *type;
+};
+
+struct property {
+    const char *key, *value;
+};
+
+/* A statement with gaps for the path of the permit. */
+struct fragments {
+    unsigned n; /* 0: there is no such statement */
+    const char **text;
+};
+
+struct step {
+    struct batch *batch;
+    unsigned index;
+    const char *catalog, *schema, *name; /* of the target table */
+    const char *source;                  /* schema.table, for messages */
+    unsigned ncolumns, nkey, nproperties, nfiles;
+    struct load_column *columns;
+    const char **key;
+    struct property *properties;
+    const char **files;
+    uint64_t rows;
+    struct fragments create, apply;
+
+    /* Progress that is in the state. */
+    bool done;
+    char *statement;  /* the id of the last one sent, or NULL */
+    int64_t version;  /* of a table without a key, before the first sending; -1: not noted */
+
+    /* And what is not. */
+    struct table *table;
+    bool unsure;        /* it may have been committed already: look at the history first */
+    unsigned conflicts; /* failures because of a concurrent commit */
+};
+
+struct snapshot {
+    uint32_t oid, relfilenode;
+    uint64_t attempt;
+    lsn_t lsn;
+    const char *schema, *table;
+};
+
+struct batch {
+    struct batch *next;
+    const char *run;
+    uint64_t number;
+    lsn_t from, lsn; /* 0 for a snapshot */
+    bool is_snapshot;
+    struct snapshot snapshot;
+    unsigned nsteps;
+    struct step *steps;
+    struct arena arena; /* holds all of it but the ids */
+};
+
+/* One without steps and without manifest. */
+struct batch *batch_new(const char *run, uint64_t number, lsn_t lsn);
+
+/* Opens a `load` frame. What is not as it should be exits with 65. */
+struct batch *batch_unpack(struct frame *f, const char *run);
+void batch_free(struct batch *b);
+
+bool batch_is_done(const struct batch *b);
+
+/* The manifest. batch_load exits with 65 if it is missing or damaged. */
+void batch_save(const struct batch *b, const char *dir, const struct frame *f);
+struct batch *batch_load(const char *dir, const char *run, uint64_t number);
+void batch_forget(const struct batch *b, const char *dir);
+
+/* Deletes the manifests that no batch of the list has. */
+void batch_forget_others(const struct batch *list, const char *dir);
+
+/* A step's statement with the permit's path in its gaps; free() it. */
+char *batch_sql(const struct fragments *f, const char *permit);
+
+/* Names that come from the stream and become part of paths: letters, digits and . _ - (not first). */
+bool batch_name_is_safe(const char *name);
+
+#endif

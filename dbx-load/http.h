@@ -1,0 +1,84 @@
+/*
+ * Requests to the workspace: JSON over a few kept-alive HTTPS connections, all in one loop.
+ *
+ * What may pass is tried again, for as long as http_new says: 429 and 503 (after Retry-After, else
+ * with growing, jittered pauses) and broken connections. Redirects are not followed: the token is
+ * for this host alone.
+ */
+#ifndef PGCDC_HTTP_H
+#define PGCDC_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mem.h"
+
+struct http;
+
+struct http_request {
+    /* Set by the caller; what is a pointer here is owned by the request from http_send on. */
+    const char *method; /* not owned */
+    char *path;         /* percent-encoded, with its query */
+    char *json;         /* the body, or NULL */
+    int fd;             /* or a file as the body: closed with the request; -1 for none */
+    uint64_t size;      /* bytes of the file, from its beginning */
+    bool once;          /* must not arrive twice: tried again only where it surely never arrived */
+    int64_t delay_ms;   /* sent after this time */
+    void (*done)(struct http_request *r);
+    void *arg;
+
+    /* The answer, valid in done(). */
+    int status;       /* of HTTP; 0: there is none, and error says why */
+    bool lost;        /* there is no answer, the request was `once`, and it may have arrived */
+    struct buf body;  /* NUL-terminated */
+    char error[256];
+    bool finished;
+};
+
+/* base: https://host[:port]. patience_ms: how long a request is tried again. */
+struct http *http_new(const char *base, const char *token, int64_t patience_ms);
+void http_free(struct http *h);
+
+/* method is kept, path is taken over; the rest is set by the caller. */
+struct http_request *http_request(const char *method, char *path);
+
+/* Starts the request. done is called from http_turn, never from here, and owns the request then. */
+void http_send(struct http *h, struct http_request *r);
+
+/* Starts the request and turns the loop until it is finished; done is not used. Returns r. */
+struct http_request *http_run(struct http *h, struct http_request *r);
+
+void http_request_free(struct http_request *r);
+
+/*
+ * One turn of the loop: waits until a request moves, fd (-1 for none) is readable, or timeout_ms (-1
+ * for none) have passed, and calls done for what is finished. True: fd is readable.
+ */
+bool http_turn(struct http *h, int fd, int timeout_ms);
+
+/* Turns the loop until *done. */
+void http_wait(struct http *h, const bool *done);
+
+/* Requests that are not done. */
+unsigned http_pending(const struct http *h);
+
+/* What the service said about a request that failed, in one short line (owned by the request). */
+const char *http_reason(struct http_request *r);
+
+/*
+ * Gives up because of a request's answer: 401 and 403 and other refusals exit with 78, no answer
+ * and the server's own errors with 75. what: what was tried; right: the right that it takes, or NULL.
+ */
+_Noreturn void http_fail(struct http_request *r, const char *what, const char *right);
+
+/*
+ * The pause before try number `tries` (from 1): retry_after_s if the server named one (> 0), else
+ * 0.5 s doubled each time up to 30 s, of which the second half is random (0 <= random < 1).
+ */
+int64_t http_pause(unsigned tries, int64_t retry_after_s, double random);
+
+/* Appends one segment of a path, percent-encoded. */
+void http_segment(struct buf *b, const char *segment, size_t len);
+
+#endif

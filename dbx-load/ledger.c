@@ -1,0 +1,257 @@
+#include "ledger.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "fail.h"
+#include "msg.h"
+#include "state.h"
+
+void ledger_set(char **field, const char *value)
+{
+    char *copy = value ? mem_strdup(value) : NULL; /* value may be the field itself */
+
+    free(*field);
+    *field = copy;
+}
+
+/* ------------------------------------------------------------------ reading */
+
+static _Noreturn void damaged(const struct ledger *l, const struct state_line *line)
+{
+    fail(EX_DATAERR, "the state has a line that is not understood: %s dir=%s", line->key, l->dir);
+}
+
+static uint64_t number(const struct ledger *l, const struct state_line *line, unsigned word)
+{
+    char *end;
+    uint64_t n = strtoull(line->word[word], &end, 10);
+
+    if (end == line->word[word] || *end)
+        damaged(l, line);
+    return n;
+}
+
+static lsn_t position(const struct ledger *l, const struct state_line *line, unsigned word)
+{
+    lsn_t lsn;
+
+    if (!lsn_parse(line->word[word], &lsn))
+        damaged(l, line);
+    return lsn;
+}
+
+/* The step that words 0 to 2 of a line name. */
+static struct step *step_of(const struct ledger *l, const struct state_line *line)
+{
+    uint64_t batch = number(l, line, 1), step = number(l, line, 2);
+
+    for (struct batch *b = l->batches; b; b = b->next)
+        if (b->number == batch && !strcmp(b->run, line->word[0]) && step < b->nsteps)
+            return &b->steps[step];
+    damaged(l, line);
+}
+
+static void read_batch(struct ledger *l, const struct state_line *line)
+{
+    uint64_t n = number(l, line, 1), steps = number(l, line, 3);
+    lsn_t lsn = position(l, line, 2);
+    struct batch *b = steps ? batch_load(l->dir, line->word[0], n) : batch_new(line->word[0], n, lsn);
+
+    if (b->number != n || b->nsteps != steps || b->lsn != lsn)
+        fail(EX_DATAERR, "a batch's manifest is not the one that the state means dir=%s", l->dir);
+    for (unsigned i = 0; i < b->nsteps; i++)
+        b->steps[i].unsure = true;
+    ledger_add(l, b);
+}
+
+static void read_line(struct ledger *l, const struct state_line *line)
+{
+    const char *key = line->key;
+    char *const *word = line->word;
+
+    if (!strcmp(key, "source")) {
+        ledger_set(&l->source.system, word[0]);
+        ledger_set(&l->source.database, word[1]);
+        ledger_set(&l->source.slot, word[2]);
+        ledger_set(&l->source.publications, word[3]);
+    } else if (!strcmp(key, "target")) {
+        ledger_set(&l->host, word[0]);
+        ledger_set(&l->catalog, word[1]);
+        ledger_set(&l->namespace, word[2]);
+        ledger_set(&l->staging, word[3]);
+    } else if (!strcmp(key, "run")) {
+        ledger_set(&l->run, word[0]);
+        l->open = !strcmp(word[1], "open");
+    } else if (!strcmp(key, "prepared")) {
+        l->prepared = position(l, line, 0);
+    } else if (!strcmp(key, "applied")) {
+        l->applied = position(l, line, 0);
+    } else if (!strcmp(key, "loaded")) {
+        ledger_set(&l->loaded_run, word[0]);
+        l->loaded = number(l, line, 1);
+    } else if (!strcmp(key, "batch")) {
+        read_batch(l, line);
+    } else if (!strcmp(key, "done")) {
+        step_of(l, line)->done = true;
+    } else if (!strcmp(key, "statement")) {
+        ledger_set(&step_of(l, line)->statement, word[3]);
+    } else if (!strcmp(key, "version")) {
+        step_of(l, line)->version = (int64_t)number(l, line, 3);
+    } else if (!strcmp(key, "snapshot")) {
+        struct snapshot s = {.oid = (uint32_t)number(l, line, 0),
+                             .attempt = number(l, line, 1),
+                             .lsn = position(l, line, 2),
+                             .schema = word[3],
+                             .table = word[4],
+                             .relfilenode = (uint32_t)number(l, line, 5)};
+        ledger_note_snapshot(l, &s);
+    } else if (!strcmp(key, "error")) {
+        l->error_time = (int64_t)number(l, line, 0);
+        ledger_set(&l->error, word[1]);
+    } else {
+        damaged(l, line);
+    }
+}
+
+void ledger_read(struct ledger *l, const char *dir)
+{
+    struct buf text = {0};
+    struct state_line line;
+    size_t at = 0;
+
+    memset(l, 0, sizeof *l);
+    l->dir = dir;
+    l->exists = state_read(dir, "load", &text);
+    if (l->exists)
+        while (state_next(&text, &at, &line))
+            read_line(l, &line);
+    buf_free(&text);
+}
+
+/* ------------------------------------------------------------------ writing */
+
+static void step_lines(struct buf *text, const struct step *s, const char *batch)
+{
+    const char *run = s->batch->run;
+    char step[24], version[24];
+
+    snprintf(step, sizeof step, "%u", s->index);
+    if (s->done) {
+        state_line(text, "done", run, batch, step, NULL);
+        return;
+    }
+    if (s->version >= 0) {
+        snprintf(version, sizeof version, "%lld", (long long)s->version);
+        state_line(text, "version", run, batch, step, version, NULL);
+    }
+    if (s->statement)
+        state_line(text, "statement", run, batch, step, s->statement, NULL);
+}
+
+void ledger_save(const struct ledger *l)
+{
+    const struct source *src = &l->source;
+    struct buf text = {0};
+    char n[24], m[24];
+
+    if (src->system)
+        state_line(&text, "source", src->system, src->database, src->slot, src->publications, NULL);
+    if (l->host)
+        state_line(&text, "target", l->host, l->catalog, l->namespace, l->staging, NULL);
+    if (l->run)
+        state_line(&text, "run", l->run, l->open ? "open" : "recovering", LSN_TEXT(l->prepared),
+                   NULL);
+    state_line(&text, "prepared", LSN_TEXT(l->prepared), NULL);
+    state_line(&text, "applied", LSN_TEXT(l->applied), NULL);
+    if (l->loaded_run) {
+        snprintf(n, sizeof n, "%llu", (unsigned long long)l->loaded);
+        state_line(&text, "loaded", l->loaded_run, n, NULL);
+    }
+    for (const struct batch *b = l->batches; b; b = b->next) {
+        snprintf(n, sizeof n, "%llu", (unsigned long long)b->number);
+        snprintf(m, sizeof m, "%u", b->nsteps);
+        state_line(&text, "batch", b->run, n, LSN_TEXT(b->lsn), m, NULL);
+        for (unsigned i = 0; i < b->nsteps; i++)
+            step_lines(&text, &b->steps[i], n);
+    }
+    for (unsigned i = 0; i < l->nsnapshots; i++) {
+        const struct snapshot *s = &l->snapshots[i];
+        char oid[24], file[24];
+        snprintf(oid, sizeof oid, "%u", s->oid);
+        snprintf(n, sizeof n, "%llu", (unsigned long long)s->attempt);
+        snprintf(file, sizeof file, "%u", s->relfilenode);
+        state_line(&text, "snapshot", oid, n, LSN_TEXT(s->lsn), s->schema, s->table, file, NULL);
+    }
+    if (l->error) {
+        snprintf(n, sizeof n, "%lld", (long long)l->error_time);
+        state_line(&text, "error", n, l->error, NULL);
+    }
+    state_write(l->dir, "load", &text);
+    buf_free(&text);
+}
+
+void ledger_free(struct ledger *l)
+{
+    struct batch *b;
+
+    while ((b = l->batches)) {
+        l->batches = b->next;
+        batch_free(b);
+    }
+    for (unsigned i = 0; i < l->nsnapshots; i++) {
+        free((void *)(uintptr_t)l->snapshots[i].schema);
+        free((void *)(uintptr_t)l->snapshots[i].table);
+    }
+    char **owned[] = {&l->source.system, &l->source.database, &l->source.slot,
+                      &l->source.publications, &l->host, &l->catalog, &l->namespace, &l->staging,
+                      &l->run, &l->loaded_run, &l->error};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
+        free(*owned[i]);
+    free(l->snapshots);
+    memset(l, 0, sizeof *l);
+}
+
+void ledger_add(struct ledger *l, struct batch *b)
+{
+    struct batch **at = &l->batches;
+
+    while (*at)
+        at = &(*at)->next;
+    *at = b;
+}
+
+struct snapshot *ledger_snapshot(const struct ledger *l, uint32_t oid)
+{
+    for (unsigned i = 0; i < l->nsnapshots; i++)
+        if (l->snapshots[i].oid == oid)
+            return &l->snapshots[i];
+    return NULL;
+}
+
+void ledger_note_snapshot(struct ledger *l, const struct snapshot *s)
+{
+    struct snapshot *known = ledger_snapshot(l, s->oid);
+
+    if (known) {
+        free((void *)(uintptr_t)known->schema);
+        free((void *)(uintptr_t)known->table);
+    } else {
+        l->snapshots = mem_realloc(l->snapshots, (l->nsnapshots + 1) * sizeof *l->snapshots);
+        known = &l->snapshots[l->nsnapshots++];
+    }
+    *known = *s;
+    known->schema = mem_strdup(s->schema);
+    known->table = mem_strdup(s->table);
+}
+
+void ledger_record_error(void *ledger, const char *text)
+{
+    struct ledger *l = ledger;
+
+    l->error_time = clock_us();
+    ledger_set(&l->error, text);
+    ledger_save(l);
+}

@@ -1,0 +1,56 @@
+/*
+ * The truth about a pipeline: the file `load` of cdc-state(5), in memory.
+ *
+ * Callers change the fields and call ledger_save before they act on what they changed.
+ */
+#ifndef PGCDC_LEDGER_H
+#define PGCDC_LEDGER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "batch.h"
+#include "lsn.h"
+#include "stream.h"
+
+struct ledger {
+    const char *dir;
+    bool exists; /* there was a file when it was read */
+    struct source source;
+    char *host, *catalog, *namespace, *staging; /* the target */
+    char *run;
+    bool open;
+    lsn_t prepared, applied; /* 0: none */
+    char *loaded_run;
+    uint64_t loaded;
+    struct batch *batches; /* prepared and not acknowledged, in order */
+    unsigned nsnapshots;
+    struct snapshot *snapshots; /* their texts are owned */
+    int64_t error_time;
+    char *error; /* or NULL */
+};
+
+/* Reads the state and the manifests of its batches; an empty ledger if there is none. Damage exits
+ * with 65. dir is kept. */
+void ledger_read(struct ledger *l, const char *dir);
+
+/* Makes it durable. */
+void ledger_save(const struct ledger *l);
+
+void ledger_free(struct ledger *l);
+
+void ledger_set(char **field, const char *value); /* replaces an owned text */
+
+/* Appends a batch to the unfinished ones; the ledger owns it. */
+void ledger_add(struct ledger *l, struct batch *b);
+
+/* The snapshot of this table that is prepared, or NULL. */
+struct snapshot *ledger_snapshot(const struct ledger *l, uint32_t oid);
+
+/* Notes a snapshot; texts are copied. */
+void ledger_note_snapshot(struct ledger *l, const struct snapshot *s);
+
+/* For fail_record: notes the error and saves. */
+void ledger_record_error(void *ledger, const char *text);
+
+#endif

@@ -1,0 +1,236 @@
+/*
+ * dbx-load: brings the batches of a stream into Databricks. The last stage of a pipeline.
+ */
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "claim.h"
+#include "cli.h"
+#include "config.h"
+#include "directory.h"
+#include "fail.h"
+#include "load.h"
+#include "msg.h"
+#include "receive.h"
+#include "recover.h"
+#include "state.h"
+#include "steps.h"
+
+static const char help[] =
+    "usage: dbx-load --state DIR [option]...\n"
+    "Reads the stream of cdc-merge(1) and loads it into Databricks.\n"
+    "The token comes from the environment: DATABRICKS_TOKEN.\n\n"
+    "  --host H           the workspace (or DATABRICKS_HOST)\n"
+    "  --warehouse-id ID  the SQL warehouse (or DATABRICKS_WAREHOUSE_ID)\n"
+    "  --http-path P      the same as /sql/1.0/warehouses/ID (or DATABRICKS_HTTP_PATH)\n"
+    "  --jobs N           tables at once (8)\n"
+    "  --retry-for TIME   how long to try again while the service does not answer (10min)\n"
+    "  --adopt            take over tables that exist and were not made by a pipeline\n"
+    "  --keep-staged      leave the staged files in the volume\n"
+    "  --to-dir DIR       write files and SQL there instead; acknowledge into the state\n"
+    "  --dry-run          print the SQL instead; acknowledge nothing\n" CLI_HELP;
+
+enum {
+    HOST = CLI_OWN,
+    HTTP_PATH,
+    WAREHOUSE_ID,
+    JOBS,
+    RETRY_FOR,
+    ADOPT,
+    KEEP_STAGED,
+    TO_DIR,
+    DRY_RUN
+};
+
+enum { CHECK_RETRY_MS = 20 * 1000 };
+
+static const struct option options[] = {
+    CLI_LONG,
+    {"host", required_argument, NULL, HOST},
+    {"http-path", required_argument, NULL, HTTP_PATH},
+    {"warehouse-id", required_argument, NULL, WAREHOUSE_ID},
+    {"jobs", required_argument, NULL, JOBS},
+    {"retry-for", required_argument, NULL, RETRY_FOR},
+    {"adopt", no_argument, NULL, ADOPT},
+    {"keep-staged", no_argument, NULL, KEEP_STAGED},
+    {"to-dir", required_argument, NULL, TO_DIR},
+    {"dry-run", no_argument, NULL, DRY_RUN},
+    {0},
+};
+
+struct arguments {
+    struct cli cli;
+    const char *host, *http_path, *warehouse_id;
+    int64_t retry_for;
+    bool dry_run;
+};
+
+static void parse(struct arguments *a, struct load *load, int argc, char **argv)
+{
+    int option;
+
+    while ((option = getopt_long(argc, argv, CLI_SHORT, options, NULL)) != -1) {
+        if (cli_option(&a->cli, option, help))
+            continue;
+        switch (option) {
+        case HOST:
+            a->host = optarg;
+            break;
+        case HTTP_PATH:
+            a->http_path = optarg;
+            break;
+        case WAREHOUSE_ID:
+            a->warehouse_id = optarg;
+            break;
+        case JOBS:
+            load->jobs = (unsigned)cli_count("--jobs", optarg, 1, 100);
+            break;
+        case RETRY_FOR:
+            a->retry_for = cli_duration("--retry-for", optarg);
+            break;
+        case ADOPT:
+            load->adopt = true;
+            break;
+        case KEEP_STAGED:
+            load->keep_staged = true;
+            break;
+        case TO_DIR:
+            load->directory = optarg;
+            break;
+        case DRY_RUN:
+            a->dry_run = true;
+            break;
+        }
+    }
+    cli_no_operands(argc, argv);
+    if (load->directory && a->dry_run)
+        msg_die(EX_USAGE, "--to-dir and --dry-run exclude each other");
+    load->sink = load->directory ? SINK_DIRECTORY : a->dry_run ? SINK_SHOW : SINK_WAREHOUSE;
+}
+
+/* Waits until something moves: a request, or the stream. True: the stream is readable. */
+static bool turn(struct load *load, const struct receive *r)
+{
+    struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+
+    if (load->http)
+        return http_turn(load->http, receive_wants(r) ? STDIN_FILENO : -1, -1);
+    return poll(&p, 1, -1) > 0;
+}
+
+/* Loads until the stream is over and all that was prepared is done. */
+static void run(struct load *load, struct receive *r)
+{
+    struct ledger *l = &load->ledger;
+    struct steps *steps = steps_new(load);
+    bool keeps_state = load->sink != SINK_SHOW;
+
+    receive_open(r, steps);
+    if (load->sink == SINK_DIRECTORY)
+        directory_open(load);
+    if (load->sink == SINK_SHOW)
+        load->permit_path = mem_printf("%s/permit-%s.parquet", load->staging, load->start.run);
+    if (keeps_state) {
+        ledger_set(&l->run, load->start.run);
+        l->open = false;
+        ledger_save(l);
+    }
+    if (load->sink == SINK_WAREHOUSE) {
+        recover_fence(load);
+        steps_acknowledge(steps);
+        steps_start(steps);
+        while (l->batches)
+            http_turn(load->http, -1, -1);
+    }
+    if (keeps_state) { /* numbers begin anew with the run */
+        ledger_set(&l->loaded_run, load->start.run);
+        l->loaded = 0;
+        l->open = true;
+        ledger_save(l);
+    }
+    while (receive_take(r, turn(load, r)))
+        ;
+    while (load->http && (l->batches || http_pending(load->http)))
+        http_turn(load->http, -1, -1);
+    if (load->sink == SINK_WAREHOUSE)
+        recover_leave(load);
+    steps_free(steps);
+}
+
+/* Tests, and hears what the stages before found. */
+static int check(struct load *load, struct receive *r)
+{
+    if (r)
+        receive_target(r);
+    unsigned failed = check_run(load) + load->start.failures;
+
+    while (r && receive_take(r, turn(load, r)))
+        ;
+    if (r)
+        receive_over(r);
+    return failed ? EX_CONFIG : EX_OK;
+}
+
+static void load_free(struct load *load)
+{
+    http_free(load->http);
+    ledger_free(&load->ledger);
+    start_free(&load->start);
+    buf_free(&load->permit);
+    free(load->host);
+    free(load->catalog);
+    free(load->namespace);
+    free(load->staging);
+    free(load->permit_path);
+}
+
+int main(int argc, char **argv)
+{
+    struct load load = {.jobs = 8};
+    struct arguments a = {.retry_for = 10 * 60 * 1000};
+    struct config config = {0};
+    struct receive *r = NULL;
+    int code = EX_OK;
+
+    cli_init(&a.cli, "dbx-load");
+    parse(&a, &load, argc, argv);
+    stop_install();
+    if (load.sink == SINK_WAREHOUSE) {
+        config_read(&config, a.host, a.http_path, a.warehouse_id);
+        load.http = http_new(config.base, config.token, a.cli.check ? CHECK_RETRY_MS : a.retry_for);
+        load.warehouse = (struct warehouse){.http = load.http, .id = config.warehouse};
+        load.host = mem_strdup(config.host);
+    } else if (load.sink == SINK_DIRECTORY) {
+        load.host = mem_printf("file:%s", load.directory);
+    }
+    bool keeps_state = load.sink != SINK_SHOW && !a.cli.check;
+    if (keeps_state && a.cli.state) {
+        state_lock(a.cli.state, "load");
+        ledger_read(&load.ledger, a.cli.state);
+    }
+
+    /* With --check and nobody before it, a stage tests its own end. */
+    if (!a.cli.check || !isatty(STDIN_FILENO))
+        r = receive_new(&load, STDIN_FILENO, a.cli.check);
+    if (a.cli.check || load.start.check) {
+        code = check(&load, r);
+    } else {
+        if (keeps_state && !a.cli.state)
+            msg_die(EX_USAGE, "--state DIR (or CDC_STATE) is needed: it says what has been loaded");
+        receive_target(r);
+        if (keeps_state) {
+            claim_ledger(&load.ledger, &load.start.source, load.host, load.catalog, load.namespace,
+                         load.staging);
+            fail_record(ledger_record_error, &load.ledger);
+        }
+        run(&load, r);
+        receive_over(r);
+    }
+    receive_free(r);
+    load_free(&load);
+    config_free(&config);
+    return code;
+}

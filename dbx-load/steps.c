@@ -1,0 +1,373 @@
+#include "steps.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "failpoint.h"
+#include "msg.h"
+#include "purge.h"
+#include "table.h"
+
+enum {
+    TRIES = 10,       /* of one step that meets concurrent commits, or a table that changes */
+    HISTORY_FIRST = 100, /* commits looked at; more if that does not reach back far enough */
+    HISTORY_MORE = 100
+};
+
+/* What was asked about a table. */
+enum { DESCRIBE, PROPERTIES, SCHEMA, CREATE, ALTER, VERSION, HISTORY, FILL, APPLY };
+
+struct steps {
+    struct load *load;
+    struct table *tables;
+    unsigned busy;
+    unsigned search; /* counts the searches for work */
+};
+
+struct steps *steps_new(struct load *load)
+{
+    struct steps *s = mem_alloc(sizeof *s);
+
+    s->load = load;
+    return s;
+}
+
+void steps_free(struct steps *s)
+{
+    struct table *t, *next;
+
+    if (!s)
+        return;
+    HASH_ITER(hh, s->tables, t, next)
+    {
+        HASH_DEL(s->tables, t);
+        table_free(t);
+    }
+    free(s);
+}
+
+/* ------------------------------------------------------------------ one table */
+
+static void answered(struct statement *st);
+
+static void sent(struct statement *st)
+{
+    struct table *t = st->arg;
+
+    FAILPOINT("after-post");
+    ledger_set(&t->step->statement, st->id);
+    ledger_save(&t->steps->load->ledger);
+}
+
+static void ask(struct table *t, int what, char *sql)
+{
+    struct steps *s = t->steps;
+    bool once = what == FILL || what == APPLY;
+    int64_t pause = t->step->conflicts ? http_pause(t->step->conflicts, 0, 0.5) : 0;
+
+    if (once)
+        FAILPOINT("before-post");
+    t->asked = what;
+    statement_send(&s->load->warehouse, sql, once, pause, once ? sent : NULL, answered, t);
+}
+
+static void ask_history(struct table *t, int what, unsigned limit)
+{
+    t->limit = limit;
+    ask(t, what, table_history_sql(t, limit));
+}
+
+static void step_done(struct table *t)
+{
+    struct steps *s = t->steps;
+    struct step *step = t->step;
+
+    FAILPOINT("after-success");
+    step->done = true;
+    t->step = NULL;
+    s->busy--;
+    msg_debug("done batch=%llu step=%u table=%s rows=%llu", (unsigned long long)step->batch->number,
+              step->index, t->name, (unsigned long long)step->rows);
+    if (batch_is_done(step->batch)) {
+        if (!steps_acknowledge(s)) /* an earlier batch is not done */
+            ledger_save(&s->load->ledger);
+    } else {
+        ledger_save(&s->load->ledger);
+        FAILPOINT("between-tables");
+    }
+    steps_start(s);
+}
+
+/* Sends whatever has to come next for the table's step, judging by what is known. */
+static void proceed(struct table *t)
+{
+    struct load *load = t->steps->load;
+    struct step *step = t->step;
+    char *add;
+
+    if (!t->described) {
+        ask(t, DESCRIBE, table_describe_sql(t));
+        return;
+    }
+    if (!t->exists) {
+        if (step->create.n)
+            ask(t, FILL, batch_sql(&step->create, load->permit_path));
+        else
+            ask(t, CREATE, table_create_sql(t, step));
+        return;
+    }
+    if (!t->read) {
+        ask(t, PROPERTIES, table_properties_sql(t));
+        return;
+    }
+    if (table_owner(t, step) == TABLE_FOREIGN) {
+        if (!load->adopt)
+            fail(EX_CONFIG,
+                 "%s exists and is not ours: drop it, write to another schema with cdc-merge "
+                 "--namespace, or take it over with --adopt",
+                 t->name);
+        ask(t, ALTER, table_adopt_sql(t, step));
+        return;
+    }
+    if (step->create.n && table_made_by(t, step->batch)) {
+        step_done(t); /* it was made before a crash, or in spite of a failure */
+        return;
+    }
+    if ((add = table_add_columns_sql(t, step))) {
+        ask(t, ALTER, add);
+        return;
+    }
+    if (!step->nkey) {
+        if (step->version < 0) {
+            ask_history(t, VERSION, 1);
+            return;
+        }
+        if (step->unsure) {
+            ask_history(t, HISTORY, HISTORY_FIRST);
+            return;
+        }
+    }
+    ask(t, APPLY, batch_sql(&step->apply, load->permit_path));
+}
+
+/* Asks anew what the table is like, unless that was done often enough. */
+static bool start_over(struct table *t)
+{
+    if (++t->step->conflicts > TRIES)
+        return false;
+    table_forget(t);
+    proceed(t);
+    return true;
+}
+
+/* The row of DESCRIBE HISTORY: version, timestamp, user id, user name, operation, … */
+static int64_t version_of(const struct statement *st, size_t row)
+{
+    const char *text = statement_cell(st, row, 0);
+    char *end;
+    long long version = text ? strtoll(text, &end, 10) : -1;
+
+    if (version < 0 || *end)
+        fail(EX_TEMPFAIL, "DESCRIBE HISTORY gave no version");
+    return version;
+}
+
+static bool is_data(const char *operation)
+{
+    static const char *const names[] = {"WRITE", "MERGE", "DELETE", "UPDATE"};
+
+    for (size_t i = 0; operation && i < sizeof names / sizeof *names; i++)
+        if (!strcmp(operation, names[i]))
+            return true;
+    return false;
+}
+
+/* Did the step commit since the version that was noted? */
+static void search_history(struct table *t, const struct statement *st)
+{
+    struct step *step = t->step;
+    size_t rows = statement_rows(st);
+    int64_t oldest = INT64_MAX;
+
+    for (size_t i = 0; i < rows; i++) {
+        int64_t version = version_of(st, i);
+        if (version > step->version && is_data(statement_cell(st, i, 4))) {
+            msg_info("the history says that it was applied already table=%s version=%lld", t->name,
+                     (long long)version);
+            step_done(t);
+            return;
+        }
+        if (version < oldest)
+            oldest = version;
+    }
+    if (rows == t->limit && oldest > step->version + 1) {
+        ask_history(t, HISTORY, t->limit * HISTORY_MORE);
+        return;
+    }
+    step->unsure = false;
+    proceed(t);
+}
+
+static void succeeded(struct table *t, struct statement *st)
+{
+    switch (t->asked) {
+    case DESCRIBE:
+        table_take_columns(t, st);
+        break;
+    case PROPERTIES:
+        table_take_properties(t, st);
+        break;
+    case SCHEMA:
+        break;
+    case CREATE:
+    case ALTER:
+        table_forget(t);
+        break;
+    case VERSION:
+        t->step->version = version_of(st, 0);
+        ledger_save(&t->steps->load->ledger);
+        break;
+    case HISTORY:
+        search_history(t, st);
+        return;
+    case FILL:
+        table_forget(t);
+        step_done(t);
+        return;
+    case APPLY:
+        step_done(t);
+        return;
+    }
+    proceed(t);
+}
+
+/* What was tried, and the right that it takes, for a message. */
+static _Noreturn void give_up(struct table *t, const struct statement *st)
+{
+    static const char *const doing[] = {"looking at", "reading the properties of",
+                                        "making the schema of", "making", "changing",
+                                        "reading the version of", "reading the history of",
+                                        "making and filling", "applying to"};
+    const struct step *step = t->step;
+    struct buf right = {0};
+    char *what = mem_printf("%s %s (batch %llu, source %s)", doing[t->asked], t->name,
+                            (unsigned long long)step->batch->number, step->source);
+
+    if (t->asked == SCHEMA)
+        buf_printf(&right, "GRANT USE CATALOG, CREATE SCHEMA ON CATALOG `%s`", step->catalog);
+    else if (t->asked == CREATE || t->asked == FILL)
+        buf_printf(&right, "GRANT USE SCHEMA, CREATE TABLE ON SCHEMA `%s`.`%s`", step->catalog,
+                   step->schema);
+    else
+        buf_printf(&right, "GRANT SELECT, MODIFY ON TABLE %s", t->name);
+    statement_fail(st, what, right.data);
+}
+
+static void failed(struct table *t, struct statement *st)
+{
+    bool makes = t->asked == CREATE || t->asked == FILL;
+
+    if (t->asked == DESCRIBE && statement_no_table(st)) {
+        t->described = true; /* and does not exist */
+        proceed(t);
+        return;
+    }
+    if (makes && statement_no_schema(st)) {
+        ask(t, SCHEMA, table_schema_sql(t->step));
+        return;
+    }
+    if (t->asked == APPLY)
+        t->step->unsure = true; /* even FAILED may have been committed */
+    bool changed = statement_conflict(st) || statement_no_table(st) ||
+                   ((makes || t->asked == ALTER) && statement_exists(st));
+    if (changed && start_over(t)) {
+        msg_info("trying again: %s table=%s", st->message, t->name);
+        return;
+    }
+    give_up(t, st);
+}
+
+static void answered(struct statement *st)
+{
+    struct table *t = st->arg;
+
+    if (st->state == STATEMENT_SUCCEEDED)
+        succeeded(t, st);
+    else
+        failed(t, st);
+    statement_free(st);
+}
+
+/* ------------------------------------------------------------------ all tables */
+
+static struct table *table_of(struct steps *s, struct step *step)
+{
+    if (!step->table) {
+        struct table *new = table_new(step), *known;
+        HASH_FIND_STR(s->tables, new->name, known);
+        if (known) {
+            table_free(new);
+        } else {
+            new->steps = s;
+            HASH_ADD_KEYPTR(hh, s->tables, new->name, strlen(new->name), new);
+            known = new;
+        }
+        step->table = known;
+    }
+    return step->table;
+}
+
+void steps_start(struct steps *s)
+{
+    unsigned search = ++s->search;
+
+    for (struct batch *b = s->load->ledger.batches; b; b = b->next)
+        for (unsigned i = 0; i < b->nsteps; i++) {
+            struct step *step = &b->steps[i];
+            if (step->done)
+                continue;
+            struct table *t = table_of(s, step);
+            if (t->passed == search) /* an earlier step of this table comes first */
+                continue;
+            t->passed = search;
+            if (t->step)
+                continue;
+            if (s->busy == s->load->jobs)
+                return;
+            t->step = step;
+            s->busy++;
+            proceed(t);
+        }
+}
+
+bool steps_acknowledge(struct steps *s)
+{
+    struct ledger *l = &s->load->ledger;
+    struct batch *done = NULL, **tail = &done, *b;
+
+    while ((b = l->batches) && batch_is_done(b)) {
+        l->batches = b->next;
+        b->next = NULL;
+        *tail = b;
+        tail = &b->next;
+        if (b->lsn > l->applied)
+            l->applied = b->lsn;
+        ledger_set(&l->loaded_run, b->run);
+        l->loaded = b->number;
+    }
+    if (!done)
+        return false;
+    ledger_save(l);
+    while ((b = done)) {
+        done = b->next;
+        msg_info("loaded batch=%llu steps=%u applied=%s", (unsigned long long)b->number, b->nsteps,
+                 LSN_TEXT(l->applied));
+        if (b->nsteps) {
+            purge_batch(s->load, b);
+            batch_forget(b, l->dir);
+        }
+        batch_free(b);
+    }
+    return true;
+}

@@ -1,0 +1,243 @@
+#include "table.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "fail.h"
+#include "msg.h"
+#include "quote.h"
+
+static void release(const char *text)
+{
+    free((void *)(uintptr_t)text); /* owned, though const for everybody else */
+}
+
+struct table *table_new(const struct step *s)
+{
+    struct table *t = mem_alloc(sizeof *t);
+    struct buf name = {0};
+
+    quote_table(&name, s->catalog, s->schema, s->name);
+    t->name = name.data;
+    return t;
+}
+
+void table_forget(struct table *t)
+{
+    for (unsigned i = 0; i < t->ncolumns; i++) {
+        release(t->columns[i].name);
+        release(t->columns[i].type);
+    }
+    for (unsigned i = 0; i < t->nproperties; i++) {
+        release(t->properties[i].key);
+        release(t->properties[i].value);
+    }
+    free(t->columns);
+    free(t->properties);
+    t->columns = NULL;
+    t->properties = NULL;
+    t->ncolumns = t->nproperties = 0;
+    t->described = t->exists = t->read = false;
+}
+
+void table_free(struct table *t)
+{
+    table_forget(t);
+    free(t->name);
+    free(t);
+}
+
+void table_take_columns(struct table *t, const struct statement *s)
+{
+    size_t rows = statement_rows(s);
+
+    t->columns = mem_alloc((rows + 1) * sizeof *t->columns);
+    for (size_t i = 0; i < rows; i++) {
+        const char *name = statement_cell(s, i, 0), *type = statement_cell(s, i, 1);
+        if (!name || !*name || *name == '#') /* partitioning and the like follow */
+            break;
+        t->columns[t->ncolumns++] =
+            (struct load_column){.name = mem_strdup(name), .type = mem_strdup(type ? type : "")};
+    }
+    t->described = t->exists = true;
+}
+
+void table_take_properties(struct table *t, const struct statement *s)
+{
+    size_t rows = statement_rows(s);
+
+    t->properties = mem_alloc((rows + 1) * sizeof *t->properties);
+    for (size_t i = 0; i < rows; i++) {
+        const char *key = statement_cell(s, i, 0), *value = statement_cell(s, i, 1);
+        if (key && value)
+            t->properties[t->nproperties++] =
+                (struct property){.key = mem_strdup(key), .value = mem_strdup(value)};
+    }
+    t->read = true;
+}
+
+static const char *property(const struct property *list, unsigned n, const char *key)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (!strcmp(list[i].key, key))
+            return list[i].value;
+    return NULL;
+}
+
+const char *table_property(const struct table *t, const char *key)
+{
+    return property(t->properties, t->nproperties, key);
+}
+
+bool table_made_by(const struct table *t, const struct batch *b)
+{
+    const char *made_by = table_property(t, PROPERTY_BATCH);
+    char *id = mem_printf("%s-%llu", b->run, (unsigned long long)b->number);
+    bool ours = made_by && !strcmp(made_by, id);
+
+    free(id);
+    return ours;
+}
+
+enum table_owner table_owner(const struct table *t, const struct step *s)
+{
+    static const char *const keys[] = {PROPERTY_PIPELINE, PROPERTY_SOURCE};
+    bool foreign = false;
+
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *wanted = property(s->properties, s->nproperties, keys[i]);
+        const char *found = table_property(t, keys[i]);
+        if (!wanted)
+            fail(EX_DATAERR, "the stream does not say whose table this is: property %s table=%s",
+                 keys[i], t->name);
+        if (!found)
+            foreign = true;
+        else if (strcmp(wanted, found))
+            fail(EX_CONFIG,
+                 "%s belongs to another pipeline (%s is %s, not %s): drop the table, or write to "
+                 "another schema with cdc-merge --namespace",
+                 t->name, keys[i], found, wanted);
+    }
+    return foreign ? TABLE_FOREIGN : TABLE_OURS;
+}
+
+/* ------------------------------------------------------------------ statements */
+
+char *table_describe_sql(const struct table *t)
+{
+    return mem_printf("DESCRIBE TABLE %s", t->name);
+}
+
+char *table_properties_sql(const struct table *t)
+{
+    return mem_printf("SHOW TBLPROPERTIES %s", t->name);
+}
+
+char *table_history_sql(const struct table *t, unsigned limit)
+{
+    return mem_printf("DESCRIBE HISTORY %s LIMIT %u", t->name, limit);
+}
+
+char *table_schema_sql(const struct step *s)
+{
+    struct buf b = {0};
+
+    buf_str(&b, "CREATE SCHEMA IF NOT EXISTS ");
+    quote_name(&b, s->catalog);
+    buf_char(&b, '.');
+    quote_name(&b, s->schema);
+    return b.data;
+}
+
+static void column_list(struct buf *b, const struct load_column *columns, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        if (i)
+            buf_str(b, ", ");
+        quote_name(b, columns[i].name);
+        buf_printf(b, " %s", columns[i].type);
+    }
+}
+
+static void property_list(struct buf *b, const struct step *s, bool ours_only)
+{
+    const char *comma = "";
+
+    for (unsigned i = 0; i < s->nproperties; i++) {
+        const struct property *p = &s->properties[i];
+        if (ours_only && strncmp(p->key, "pgcdc.", 6))
+            continue;
+        buf_str(b, comma);
+        quote_text(b, p->key, strlen(p->key));
+        buf_str(b, " = ");
+        quote_text(b, p->value, strlen(p->value));
+        comma = ", ";
+    }
+}
+
+char *table_create_sql(const struct table *t, const struct step *s)
+{
+    struct buf b = {0};
+
+    buf_printf(&b, "CREATE TABLE %s (", t->name);
+    column_list(&b, s->columns, s->ncolumns);
+    buf_str(&b, ") USING DELTA TBLPROPERTIES (");
+    property_list(&b, s, false);
+    buf_char(&b, ')');
+    return b.data;
+}
+
+char *table_adopt_sql(const struct table *t, const struct step *s)
+{
+    struct buf b = {0};
+
+    buf_printf(&b, "ALTER TABLE %s SET TBLPROPERTIES (", t->name);
+    property_list(&b, s, true);
+    buf_char(&b, ')');
+    return b.data;
+}
+
+/* DESCRIBE says decimal(10,2) where the definition says DECIMAL(10, 2). */
+static bool same_type(const char *a, const char *b)
+{
+    for (;; a++, b++) {
+        while (*a == ' ')
+            a++;
+        while (*b == ' ')
+            b++;
+        if (tolower((unsigned char)*a) != tolower((unsigned char)*b))
+            return false;
+        if (!*a)
+            return true;
+    }
+}
+
+char *table_add_columns_sql(const struct table *t, const struct step *s)
+{
+    struct load_column *missing = mem_alloc(s->ncolumns * sizeof *missing);
+    unsigned n = 0;
+    struct buf b = {0};
+
+    for (unsigned i = 0; i < s->ncolumns; i++) {
+        const struct load_column *want = &s->columns[i], *have = NULL;
+        for (unsigned k = 0; k < t->ncolumns && !have; k++)
+            if (!strcasecmp(t->columns[k].name, want->name))
+                have = &t->columns[k];
+        if (!have)
+            missing[n++] = *want;
+        else if (!same_type(have->type, want->type))
+            fail(EX_CONFIG,
+                 "column %s of %s is %s, but the source's column needs %s: drop the table and move "
+                 "the state folder away to read the tables again",
+                 want->name, t->name, have->type, want->type);
+    }
+    if (n) {
+        buf_printf(&b, "ALTER TABLE %s ADD COLUMNS (", t->name);
+        column_list(&b, missing, n);
+        buf_char(&b, ')');
+    }
+    free(missing);
+    return b.data;
+}

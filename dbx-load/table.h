@@ -1,0 +1,65 @@
+/*
+ * A target table: what is known of it, and how it is brought to the definition that a step has.
+ */
+#ifndef PGCDC_TABLE_H
+#define PGCDC_TABLE_H
+
+#include <stdbool.h>
+#include <uthash.h>
+
+#include "batch.h"
+#include "statement.h"
+
+/* The properties that say whose a table is. */
+#define PROPERTY_PIPELINE "pgcdc.pipeline"
+#define PROPERTY_SOURCE "pgcdc.source"
+#define PROPERTY_BATCH "pgcdc.batch" /* the batch whose create-as-select made it: RUN-BATCH */
+#define PROPERTY_FENCE "pgcdc.fence"
+
+struct table {
+    char *name;      /* quoted, in full */
+    bool described;  /* exists and columns are known */
+    bool exists;
+    bool read;       /* properties are known */
+    unsigned ncolumns, nproperties;
+    struct load_column *columns; /* texts owned */
+    struct property *properties;
+
+    /* steps.c's own */
+    struct steps *steps;
+    struct step *step; /* the one at work, or NULL */
+    int asked;
+    unsigned limit;  /* of DESCRIBE HISTORY */
+    unsigned passed; /* the last search for work that met an unfinished step of it */
+    UT_hash_handle hh;
+};
+
+struct table *table_new(const struct step *s);
+void table_free(struct table *t);
+void table_forget(struct table *t); /* what is known: it has to be asked again */
+
+/* Takes the results of DESCRIBE TABLE and SHOW TBLPROPERTIES. */
+void table_take_columns(struct table *t, const struct statement *s);
+void table_take_properties(struct table *t, const struct statement *s);
+const char *table_property(const struct table *t, const char *key); /* or NULL */
+
+/* True if the property says that this batch's create-as-select made the table. */
+bool table_made_by(const struct table *t, const struct batch *b);
+
+/* Whose it is: TABLE_FOREIGN has no owner; another owner's exits with 78. */
+enum table_owner { TABLE_OURS, TABLE_FOREIGN };
+enum table_owner table_owner(const struct table *t, const struct step *s);
+
+/* Statements; free() them. */
+char *table_describe_sql(const struct table *t);
+char *table_properties_sql(const struct table *t);
+char *table_history_sql(const struct table *t, unsigned limit);
+char *table_schema_sql(const struct step *s);
+char *table_create_sql(const struct table *t, const struct step *s);
+char *table_adopt_sql(const struct table *t, const struct step *s);
+
+/* Adds the columns that the table lacks; NULL if it lacks none. A column of another type exits
+ * with 78. */
+char *table_add_columns_sql(const struct table *t, const struct step *s);
+
+#endif
