@@ -111,14 +111,18 @@ static void parse(struct arguments *a, struct load *load, int argc, char **argv)
     load->sink = load->directory ? SINK_DIRECTORY : a->dry_run ? SINK_SHOW : SINK_WAREHOUSE;
 }
 
-/* Waits until something moves: a request, or the stream. True: the stream is readable. */
-static bool turn(struct load *load, const struct receive *r)
+/* Takes the stream to its end, while requests go on. */
+static void take_all(struct load *load, struct receive *r)
 {
     struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+    bool readable = false;
 
-    if (load->http)
-        return http_turn(load->http, receive_wants(r) ? STDIN_FILENO : -1, -1);
-    return poll(&p, 1, -1) > 0;
+    while (receive_take(r, readable)) {
+        if (load->http)
+            readable = http_turn(load->http, receive_wants(r) ? STDIN_FILENO : -1, -1);
+        else
+            readable = poll(&p, 1, -1) > 0;
+    }
 }
 
 /* Loads until the stream is over and all that was prepared is done. */
@@ -151,8 +155,7 @@ static void run(struct load *load, struct receive *r)
         l->open = true;
         ledger_save(l);
     }
-    while (receive_take(r, turn(load, r)))
-        ;
+    take_all(load, r);
     while (load->http && (l->batches || http_pending(load->http)))
         http_turn(load->http, -1, -1);
     if (load->sink == SINK_WAREHOUSE)
@@ -167,10 +170,10 @@ static int check(struct load *load, struct receive *r)
         receive_target(r);
     unsigned failed = check_run(load) + load->start.failures;
 
-    while (r && receive_take(r, turn(load, r)))
-        ;
-    if (r)
+    if (r) {
+        take_all(load, r);
         receive_over(r);
+    }
     return failed ? EX_CONFIG : EX_OK;
 }
 
