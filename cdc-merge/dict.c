@@ -64,7 +64,7 @@ static uint32_t *find(const struct dict *d, const void *value, size_t len)
             return slot;
         size_t have_len;
         const uint8_t *have = dict_value(d, *slot - 1, &have_len);
-        if (have_len == len && memcmp(have, value, len) == 0)
+        if (have_len == len && (len == 0 || memcmp(have, value, len) == 0))
             return slot;
     }
 }

@@ -1,0 +1,403 @@
+#include "rows.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "convert.h"
+#include "msg.h"
+
+enum {
+    ROW_GROUP_BYTES = 32 << 20,
+    DATA_BYTES = 256 << 10, /* of a data frame, at most */
+    TEXT_SHOWN = 60,        /* of a value, in messages */
+};
+
+struct rows {
+    struct parquet *parquet;
+    struct stream_out *out;
+    bool strict;
+    struct staged *to; /* NULL: no file is open */
+    const struct shape *shape;
+    const char *name;
+    uint64_t rows, size;
+    struct buf scratch, line;
+};
+
+/* ---- the files ---- */
+
+struct parquet_column *rows_columns(const struct shape *s, size_t *n)
+{
+    struct parquet_column *c = mem_alloc((2 * (size_t)s->ncolumns + 6) * sizeof *c);
+    size_t at = 0;
+    for (unsigned i = 0; i < s->ncolumns; i++) {
+        c[at] = s->columns[i].parquet;
+        c[at++].name = s->columns[i].staged;
+    }
+    for (unsigned i = 0; i < s->ncolumns; i++) {
+        if (!s->columns[i].key)
+            continue;
+        c[at] = s->columns[i].parquet;
+        c[at++].name = s->columns[i].carried;
+    }
+    if (s->nkey > 0) {
+        c[at++] = (struct parquet_column){.name = "_removed", .type = PARQUET_BOOLEAN};
+        c[at++] = (struct parquet_column){
+            .name = "_unchanged", .type = PARQUET_INT32, .shape = PARQUET_LIST};
+    } else {
+        c[at++] = (struct parquet_column){.name = "_cdc_row", .type = PARQUET_STRING};
+        c[at++] = (struct parquet_column){.name = "_count", .type = PARQUET_INT64};
+    }
+    c[at++] = (struct parquet_column){.name = "_cdc_lsn", .type = PARQUET_INT64};
+    c[at++] = (struct parquet_column){.name = "_cdc_seq", .type = PARQUET_INT64};
+    c[at++] = (struct parquet_column){.name = "_cdc_commit_time", .type = PARQUET_TIMESTAMP};
+    c[at++] = (struct parquet_column){
+        .name = "_cdc_unrepresentable", .type = PARQUET_STRING, .shape = PARQUET_MAP};
+    *n = at;
+    return c;
+}
+
+/* Where the columns that rows_columns appends stand. */
+static size_t carried_at(const struct shape *s)
+{
+    return s->ncolumns;
+}
+
+static size_t special_at(const struct shape *s) /* _removed or _cdc_row; the others follow */
+{
+    return s->ncolumns + s->nkey;
+}
+
+enum { REMOVED = 0, UNCHANGED = 1, ROW = 0, COUNT = 1, LSN, SEQ, COMMIT_TIME, UNREPRESENTABLE };
+
+void rows_flush(struct stream_out *out)
+{
+    if (!stream_flush(out))
+        msg_exit(EX_TEMPFAIL); /* whoever is gone has said why */
+}
+
+static int write_data(void *arg, const void *data, size_t len)
+{
+    struct rows *r = arg;
+    r->size += len;
+    for (const char *p = data; len > 0;) {
+        size_t n = len < DATA_BYTES ? len : DATA_BYTES;
+        pack_bin(stream_frame(r->out, "data", 1), p, n);
+        stream_done(r->out);
+        if (stream_pending(r->out) >= DATA_BYTES)
+            rows_flush(r->out);
+        p += n;
+        len -= n;
+    }
+    return 0;
+}
+
+struct rows *rows_new(struct stream_out *out, bool strict)
+{
+    struct rows *r = mem_alloc(sizeof *r);
+    r->parquet = parquet_new(ROW_GROUP_BYTES);
+    r->out = out;
+    r->strict = strict;
+    return r;
+}
+
+void rows_free(struct rows *r)
+{
+    parquet_free(r->parquet);
+    buf_free(&r->scratch);
+    buf_free(&r->line);
+    free(r);
+}
+
+struct staged *rows_open_for(const struct rows *r)
+{
+    return r->to;
+}
+
+void rows_open(struct rows *r, struct staged *to, char *name)
+{
+    struct staged_file *file = staged_add_file(to, name);
+    r->to = to;
+    r->shape = file->shape;
+    r->name = name;
+    r->rows = 0;
+    r->size = 0;
+    pack_str(stream_frame(r->out, "file", 1), name);
+    stream_done(r->out);
+    parquet_open(r->parquet, r->shape->staged, r->shape->nstaged, write_data, r);
+}
+
+static void end_row(struct rows *r)
+{
+    r->rows++;
+    if (parquet_end_row(r->parquet) != 0)
+        msg_die(EX_DATAERR, "a row of %s is too large for Parquet: %s", r->to->table->source,
+                strerror(errno));
+}
+
+void rows_close(struct rows *r)
+{
+    if (!r->to)
+        return;
+    if (parquet_close(r->parquet) != 0)
+        msg_die(EX_DATAERR, "a row of %s is too large for Parquet: %s", r->to->table->source,
+                strerror(errno));
+    msgpack_packer *pk = stream_frame(r->out, "file-end", 3);
+    pack_str(pk, r->name);
+    msgpack_pack_uint64(pk, r->size);
+    msgpack_pack_uint64(pk, r->rows);
+    stream_done(r->out);
+    r->to->files[r->to->nfiles - 1].rows = r->rows;
+    r->to = NULL;
+}
+
+static int write_buf(void *arg, const void *data, size_t len)
+{
+    buf_add(arg, data, len);
+    return 0;
+}
+
+void rows_permit(struct buf *file)
+{
+    static const struct parquet_column column = {.name = "_permit", .type = PARQUET_INT32};
+    struct parquet *p = parquet_new(ROW_GROUP_BYTES);
+    parquet_open(p, &column, 1, write_buf, file);
+    parquet_put(p, 0, &(union parquet_value){.i = 1});
+    parquet_end_row(p);
+    parquet_close(p);
+    parquet_free(p);
+}
+
+/* ---- rows ---- */
+
+enum value_kind { VALUE, NULL_VALUE, UNCHANGED_VALUE };
+
+static enum value_kind next_value(struct frame *f, struct mp_token *t)
+{
+    if (mp_next(&f->body, t) != 1)
+        frame_bad(f, "it ends too early");
+    if (t->type == MP_STR || t->type == MP_BIN)
+        return VALUE;
+    if (t->type == MP_NIL)
+        return NULL_VALUE;
+    if (t->type != MP_EXT || t->ext != MP_EXT_UNCHANGED)
+        frame_bad(f, "a value is a string, nil or unchanged");
+    return UNCHANGED_VALUE;
+}
+
+static _Noreturn void die_of_value(const struct rows *r, const struct target_column *c,
+                                   const struct mp_token *t, const char *what)
+{
+    msg_die(EX_DATAERR, "%s table=%s column=%s type=%s value=%.*s%s", what, r->to->table->source,
+            c->name, c->type, t->len > TEXT_SHOWN ? TEXT_SHOWN : (int)t->len, t->data,
+            t->len > TEXT_SHOWN ? "…" : "");
+}
+
+static void put_unrepresentable(struct rows *r, const struct target_column *c,
+                                const struct mp_token *t)
+{
+    if (r->strict)
+        die_of_value(r, c, t,
+                     "a value cannot be held by its column, as --on-unrepresentable wants");
+    union parquet_value name = {.bytes = {c->name, strlen(c->name)}};
+    union parquet_value text = {.bytes = {t->data, t->len}};
+    parquet_put_entry(r->parquet, special_at(r->shape) + UNREPRESENTABLE, &name, &text);
+}
+
+static void put_value(struct rows *r, size_t column, const struct target_column *c,
+                      const struct mp_token *t)
+{
+    union parquet_value v;
+    switch (convert(&c->parquet, t->data, t->len, &r->scratch, &v)) {
+    case CONVERT_OK:
+        parquet_put(r->parquet, column, &v);
+        break;
+    case CONVERT_UNREPRESENTABLE:
+        put_unrepresentable(r, c, t);
+        break;
+    case CONVERT_BAD:
+        die_of_value(r, c, t, "a value is not what PostgreSQL prints for its type");
+    }
+}
+
+static void put_key(struct rows *r, size_t column, const struct target_column *c, bool bound,
+                    enum value_kind kind, const struct mp_token *t, const struct frame *f)
+{
+    union parquet_value v;
+    if (kind != VALUE)
+        frame_bad(f, "a value of the key is missing");
+    switch (convert(&c->parquet, t->data, t->len, &r->scratch, &v)) {
+    case CONVERT_OK:
+        parquet_put(r->parquet, column, &v);
+        break;
+    case CONVERT_UNREPRESENTABLE:
+        die_of_value(r, c, t,
+                     "a value of the key cannot be held by its column; leave the table "
+                     "out, or change the value");
+    case CONVERT_BAD:
+        die_of_value(r, c, t, "a value is not what PostgreSQL prints for its type");
+    }
+    if (bound)
+        staged_bound(r->to, &c->parquet, &v);
+}
+
+static void expect_values(const struct rows *r, struct frame *f)
+{
+    if (frame_array(f) != r->shape->ncolumns)
+        frame_bad(f, "it has not as many values as the table has columns");
+}
+
+struct position {
+    uint64_t lsn, seq;
+    int64_t time;
+};
+
+static struct position take_position(struct frame *f)
+{
+    struct position p;
+    p.lsn = frame_uint(f);
+    p.seq = frame_uint(f);
+    p.time = frame_int(f);
+    if (p.lsn > INT64_MAX || p.seq > INT64_MAX)
+        frame_bad(f, "a position is too large");
+    return p;
+}
+
+static void put_position(struct rows *r, const struct position *p)
+{
+    size_t at = special_at(r->shape);
+    parquet_put(r->parquet, at + LSN, &(union parquet_value){.i = (int64_t)p->lsn});
+    parquet_put(r->parquet, at + SEQ, &(union parquet_value){.i = (int64_t)p->seq});
+    parquet_put(r->parquet, at + COMMIT_TIME, &(union parquet_value){.i = p->time});
+}
+
+/* Whether the first key column comes at i. */
+static bool is_first_key(const struct shape *s, unsigned i)
+{
+    for (unsigned k = 0; k < i; k++)
+        if (s->columns[k].key)
+            return false;
+    return true;
+}
+
+static void expect_key(const struct rows *r, const struct frame *f, bool key)
+{
+    if ((r->shape->nkey > 0) != key)
+        frame_bad(f, key ? "the table has no key" : "the table has a key");
+}
+
+/* The keys under which unchanged values of the row are known. */
+static void take_carry(struct rows *r, struct frame *f, bool unchanged)
+{
+    const struct shape *s = r->shape;
+    struct mp whole = frame_any(f), cursor = whole;
+    struct mp_token t;
+    if (mp_next(&cursor, &t) != 1 || t.type == MP_NIL || !unchanged)
+        return;
+    struct frame inner = *f;
+    inner.body = whole;
+    if (frame_array(&inner) != s->nkey)
+        frame_bad(f, "`carry` has not as many values as the key");
+    size_t at = carried_at(s);
+    for (unsigned i = 0; i < s->ncolumns; i++) {
+        if (!s->columns[i].key)
+            continue;
+        enum value_kind kind = next_value(&inner, &t);
+        put_key(r, at++, &s->columns[i], false, kind, &t, f);
+    }
+    r->to->files[r->to->nfiles - 1].carries = true;
+}
+
+void rows_upsert(struct rows *r, struct frame *f)
+{
+    const struct shape *s = r->shape;
+    size_t special = special_at(s);
+    bool unchanged = false;
+    expect_key(r, f, true);
+    struct position p = take_position(f);
+    expect_values(r, f);
+    for (unsigned i = 0; i < s->ncolumns; i++) {
+        const struct target_column *c = &s->columns[i];
+        struct mp_token t;
+        enum value_kind kind = next_value(f, &t);
+        if (c->key) {
+            put_key(r, i, c, is_first_key(s, i), kind, &t, f);
+        } else if (kind == VALUE) {
+            put_value(r, i, c, &t);
+        } else if (kind == UNCHANGED_VALUE) {
+            unchanged = true;
+            parquet_put(r->parquet, special + UNCHANGED, &(union parquet_value){.i = c->attnum});
+            staged_set_unchanged(r->to, c->attnum);
+        }
+    }
+    take_carry(r, f, unchanged);
+    parquet_put(r->parquet, special + REMOVED, &(union parquet_value){.i = 0});
+    put_position(r, &p);
+    end_row(r);
+}
+
+void rows_remove(struct rows *r, struct frame *f)
+{
+    const struct shape *s = r->shape;
+    expect_key(r, f, true);
+    struct position p = take_position(f);
+    expect_values(r, f);
+    for (unsigned i = 0; i < s->ncolumns; i++) {
+        struct mp_token t;
+        enum value_kind kind = next_value(f, &t);
+        if (s->columns[i].key)
+            put_key(r, i, &s->columns[i], is_first_key(s, i), kind, &t, f);
+    }
+    parquet_put(r->parquet, special_at(s) + REMOVED, &(union parquet_value){.i = 1});
+    put_position(r, &p);
+    end_row(r);
+}
+
+/* A field of a line of COPY: what would read as its structure is escaped. */
+static void put_copy_field(struct buf *line, const char *text, size_t len)
+{
+    static const char special[] = "\b\f\n\r\t\v\\", letters[] = "bfnrtv\\";
+    for (size_t i = 0; i < len; i++) {
+        const char *found = text[i] ? strchr(special, text[i]) : NULL;
+        if (found)
+            *bytes_add(line, 1) = '\\';
+        *bytes_add(line, 1) = (uint8_t)(found ? letters[found - special] : text[i]);
+    }
+}
+
+void rows_net(struct rows *r, struct frame *f)
+{
+    const struct shape *s = r->shape;
+    size_t special = special_at(s);
+    expect_key(r, f, false);
+    struct position p = take_position(f);
+    expect_values(r, f);
+    buf_clear(&r->line);
+    for (unsigned i = 0; i < s->ncolumns; i++) {
+        struct mp_token t;
+        enum value_kind kind = next_value(f, &t);
+        if (i > 0)
+            buf_char(&r->line, '\t');
+        if (kind == UNCHANGED_VALUE)
+            frame_bad(f, "a row of a table without a key has an unchanged value");
+        if (kind == NULL_VALUE) {
+            buf_str(&r->line, "\\N");
+            continue;
+        }
+        put_copy_field(&r->line, t.data, t.len);
+        put_value(r, i, &s->columns[i], &t);
+    }
+    int64_t count = frame_int(f);
+    if (count == 0)
+        frame_bad(f, "a row is neither added nor removed");
+    r->to->removes |= count < 0;
+    r->to->copies |= count > 1;
+    union parquet_value row = {.bytes = {r->line.data, r->line.len}};
+    if (s->ncolumns == 0)
+        row.bytes.data = "";
+    parquet_put(r->parquet, special + ROW, &row);
+    parquet_put(r->parquet, special + COUNT, &(union parquet_value){.i = count});
+    put_position(r, &p);
+    end_row(r);
+}

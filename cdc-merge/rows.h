@@ -1,0 +1,56 @@
+/* rows: the rows of a part, from frames to staged Parquet files, which leave as file, data and
+ * file-end frames.
+ *
+ * A staged file has, for each column of the table, one named c and its attnum: so a rename in
+ * mid-batch concerns nobody here, and no name of PostgreSQL's has to be one in Parquet. Then, of a
+ * table with a key:
+ *
+ *   k1, …                       key columns: where the unchanged values of the row are to be found,
+ *                               if not under its own key
+ *   _removed                    BOOLEAN: the key is gone
+ *   _unchanged                  LIST of INT: the attnums of the columns whose values are elsewhere
+ *
+ * of one without:
+ *
+ *   _cdc_row                    STRING: the values as a line of COPY has them, which says whether
+ *                               two rows are equal
+ *   _count                      BIGINT: copies added, or, below 0, removed
+ *
+ * and of both _cdc_lsn, _cdc_seq, _cdc_commit_time and _cdc_unrepresentable, as in the table. */
+#ifndef CDC_MERGE_ROWS_H
+#define CDC_MERGE_ROWS_H
+
+#include "staged.h"
+#include "stream.h"
+
+/* The columns of a staged file for this shape; free() them. */
+struct parquet_column *rows_columns(const struct shape *s, size_t *n);
+
+struct rows;
+
+/* `strict`: a value that its column cannot hold ends the program (65), instead of becoming NULL. */
+struct rows *rows_new(struct stream_out *out, bool strict);
+void rows_free(struct rows *r);
+
+/* Begin a file for the table; its name is taken over. One file is open at a time. */
+void rows_open(struct rows *r, struct staged *to, char *name);
+
+/* Append the row of an upsert, remove or net frame, whose OID has been taken out already. What is
+ * wrong in the frame ends the program (65). */
+void rows_upsert(struct rows *r, struct frame *f);
+void rows_remove(struct rows *r, struct frame *f);
+void rows_net(struct rows *r, struct frame *f);
+
+/* The table of the open file, or NULL. */
+struct staged *rows_open_for(const struct rows *r);
+
+/* Complete the open file, if there is one. */
+void rows_close(struct rows *r);
+
+/* The permit: a file with one row, _permit = 1. */
+void rows_permit(struct buf *file);
+
+/* Write what waits for downstream; ends the program quietly (75) if that is gone. */
+void rows_flush(struct stream_out *out);
+
+#endif

@@ -1,0 +1,38 @@
+/* sql: the statements that apply what is staged. Databricks' dialect, as far as Spark and Delta
+ * Lake know it too.
+ *
+ * Each statement reads the run's permit as part of its source, so that one which a dead run has
+ * left behind fails once the permit is gone. The permit's path is not known here: SQL_PERMIT, a
+ * byte that occurs in no SQL text, stands where it goes, between backticks.
+ *
+ * All append to `sql`. */
+#ifndef CDC_MERGE_SQL_H
+#define CDC_MERGE_SQL_H
+
+#include "staged.h"
+
+#define SQL_PERMIT '\0'
+
+struct sql_place {
+    const char *catalog;
+    const char *folder; /* in which the staged files lie */
+};
+
+struct sql_property {
+    const char *key, *value;
+};
+
+/* The columns that we add to a table; i from 0, NULL behind the last one. */
+const char *sql_added_column(const struct shape *s, size_t i, const char **type);
+
+/* CREATE TABLE … AS SELECT all that a snapshot staged. */
+void sql_create(struct buf *sql, const struct sql_place *at, const struct staged *s,
+                const struct sql_property *properties, size_t nproperties);
+
+/* Make an existing table what a snapshot staged; rows that it lacks go. */
+void sql_replace(struct buf *sql, const struct sql_place *at, const struct staged *s);
+
+/* Apply the changes of a batch. With a key, harmless to repeat. */
+void sql_change(struct buf *sql, const struct sql_place *at, const struct staged *s);
+
+#endif

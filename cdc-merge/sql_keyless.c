@@ -1,0 +1,80 @@
+#include "sql_keyless.h"
+
+#include "sql_source.h"
+
+void sql_copies(struct buf *sql, const char *count)
+{
+    buf_printf(sql, "\nLATERAL VIEW explode(sequence(CAST(1 AS BIGINT), %s)) e AS _copy", count);
+}
+
+static void put_insert(struct buf *sql, const struct sql_place *at, const struct staged *s)
+{
+    buf_str(sql, "INSERT INTO ");
+    sql_target(sql, at, s);
+    buf_str(sql, " (");
+    sql_column_names(sql, s->table->shape);
+    buf_str(sql, ")\nSELECT ");
+    sql_column_values(sql, s->table->shape);
+    buf_str(sql, "\nFROM (\n");
+    sql_files(sql, at, s);
+    buf_str(sql, ") AS s");
+    sql_join_permit(sql);
+    if (s->copies)
+        sql_copies(sql, "s._count");
+}
+
+/* n: per row text what the batch adds up to, and the values of one such row. */
+static void put_net(struct buf *sql, const struct sql_place *at, const struct staged *s)
+{
+    const struct shape *shape = s->table->shape;
+    buf_str(sql, "WITH n AS (SELECT _cdc_row, sum(_count) AS _count, any_value(struct(");
+    for (unsigned i = 0; i < shape->ncolumns; i++)
+        buf_printf(sql, "%s, ", shape->columns[i].staged);
+    buf_str(sql, "_cdc_lsn, _cdc_seq, _cdc_commit_time, _cdc_unrepresentable)) AS r FROM (\n");
+    sql_files(sql, at, s);
+    buf_str(sql, ")\nGROUP BY _cdc_row)");
+}
+
+/* Delta cannot remove two of five equal rows: a MERGE removes every row that it matches. So all
+ * copies go (the row that has _match), and those that shall stay come anew (the rows without). */
+void sql_change_keyless(struct buf *sql, const struct sql_place *at, const struct staged *s,
+                        bool anew)
+{
+    if (!anew && !s->removes) {
+        put_insert(sql, at, s);
+        return;
+    }
+    buf_str(sql, "MERGE INTO ");
+    sql_target(sql, at, s);
+    buf_str(sql, " AS t\nUSING (");
+    put_net(sql, at, s);
+    if (anew) {
+        buf_str(sql, "\nSELECT CAST(NULL AS STRING) AS _match, n._cdc_row, n.r.* FROM n");
+        sql_join_permit(sql);
+        sql_copies(sql, "n._count");
+        buf_str(sql, "\nWHERE n._count > 0");
+    } else {
+        buf_str(sql, ",\nh AS (SELECT o._cdc_row, count(*) AS _have FROM ");
+        sql_target(sql, at, s);
+        buf_str(sql, " AS o LEFT SEMI JOIN n ON n._cdc_row = o._cdc_row AND n._count < 0\n"
+                     "GROUP BY o._cdc_row)\n"
+                     "SELECT IF(_copy = 0, n._cdc_row, NULL) AS _match, n._cdc_row, n.r.* FROM n");
+        sql_join_permit(sql);
+        buf_str(sql, "\nLEFT JOIN h ON h._cdc_row = n._cdc_row\n"
+                     "LATERAL VIEW explode(CASE WHEN n._count > 0 "
+                     "THEN sequence(CAST(1 AS BIGINT), n._count) "
+                     "ELSE sequence(CAST(0 AS BIGINT), greatest(coalesce(h._have, 0) + n._count, "
+                     "CAST(0 AS BIGINT))) END) e AS _copy\n"
+                     "WHERE n._count <> 0");
+    }
+    buf_str(sql, ") AS s\nON t._cdc_row = s._match");
+    if (!anew)
+        buf_str(sql, "\nWHEN MATCHED THEN DELETE");
+    buf_str(sql, "\nWHEN NOT MATCHED AND s._match IS NULL THEN INSERT (");
+    sql_column_names(sql, s->table->shape);
+    buf_str(sql, ")\n  VALUES (");
+    sql_column_values(sql, s->table->shape);
+    buf_str(sql, ")");
+    if (anew)
+        buf_str(sql, "\nWHEN NOT MATCHED BY SOURCE THEN DELETE");
+}

@@ -1,0 +1,113 @@
+#include "staged.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A longer text makes no good bound, only a long statement. */
+enum { BOUND_TEXT_MAX = 128 };
+
+struct staged *staged_of(struct staged **list, struct table *t)
+{
+    while (*list && (*list)->table != t)
+        list = &(*list)->next;
+    if (!*list) {
+        *list = mem_alloc(sizeof **list);
+        (*list)->table = t;
+    }
+    return *list;
+}
+
+struct staged_file *staged_add_file(struct staged *s, char *name)
+{
+    s->files = mem_realloc(s->files, (s->nfiles + 1) * sizeof *s->files);
+    struct staged_file *f = &s->files[s->nfiles++];
+    *f = (struct staged_file){.name = name, .shape = s->table->shape};
+    return f;
+}
+
+void staged_clear(struct staged *s, lsn_t lsn, uint64_t seq)
+{
+    s->first_file = s->nfiles;
+    s->cleared = true;
+    s->clear_lsn = lsn;
+    s->clear_seq = seq;
+    memset(s->unchanged, 0, sizeof s->unchanged);
+    s->removes = false;
+    s->copies = false;
+    s->bounds.any = false;
+    s->bounds.useless = false;
+}
+
+static void bound_number(struct staged_bounds *b, int64_t v)
+{
+    if (!b->any || v < b->min)
+        b->min = v;
+    if (!b->any || v > b->max)
+        b->max = v;
+    b->any = true;
+}
+
+static int compare(const struct buf *a, const char *data, size_t len)
+{
+    int c = memcmp(a->data, data, a->len < len ? a->len : len);
+    return c ? c : (a->len > len) - (a->len < len);
+}
+
+static void set(struct buf *b, const char *data, size_t len)
+{
+    buf_clear(b);
+    buf_add(b, data, len);
+}
+
+static void bound_text(struct staged_bounds *b, const char *data, size_t len)
+{
+    if (len > BOUND_TEXT_MAX || memchr(data, '\0', len)) {
+        b->useless = true;
+        return;
+    }
+    if (!b->any || compare(&b->min_text, data, len) > 0)
+        set(&b->min_text, data, len);
+    if (!b->any || compare(&b->max_text, data, len) < 0)
+        set(&b->max_text, data, len);
+    b->any = true;
+}
+
+void staged_bound(struct staged *s, const struct parquet_column *c, const union parquet_value *v)
+{
+    struct staged_bounds *b = &s->bounds;
+    switch (c->type) {
+    case PARQUET_INT16:
+    case PARQUET_INT32:
+    case PARQUET_INT64:
+    case PARQUET_DATE:
+        bound_number(b, v->i);
+        break;
+    case PARQUET_STRING:
+        bound_text(b, v->bytes.data, v->bytes.len);
+        break;
+    default:
+        b->useless = true;
+    }
+}
+
+uint64_t staged_rows(const struct staged *s)
+{
+    uint64_t rows = 0;
+    for (size_t i = 0; i < s->nfiles; i++)
+        rows += s->files[i].rows;
+    return rows;
+}
+
+void staged_free(struct staged **list)
+{
+    for (struct staged *s = *list, *next; s; s = next) {
+        next = s->next;
+        for (size_t i = 0; i < s->nfiles; i++)
+            free(s->files[i].name);
+        free(s->files);
+        buf_free(&s->bounds.min_text);
+        buf_free(&s->bounds.max_text);
+        free(s);
+    }
+    *list = NULL;
+}

@@ -1,0 +1,71 @@
+/* staged: what a batch holds of one table: the files that were made for it, in the order of their
+ * parts, and what its statement has to reckon with. */
+#ifndef CDC_MERGE_STAGED_H
+#define CDC_MERGE_STAGED_H
+
+#include "lsn.h"
+#include "mem.h"
+#include "tables.h"
+
+enum { ATTNUM_MAX = 1600 }; /* MaxHeapAttributeNumber */
+
+struct staged_file {
+    char *name;
+    const struct shape *shape;
+    uint64_t rows;
+    bool carries; /* a row has unchanged values that are known under another key */
+};
+
+/* The smallest and largest value of the first key column, for readers that can skip files. */
+struct staged_bounds {
+    bool any, useless;
+    int64_t min, max;              /* of integers and dates */
+    struct buf min_text, max_text; /* of strings */
+};
+
+struct staged {
+    struct staged *next;
+    struct table *table;
+    struct staged_file *files;
+    size_t nfiles;
+    size_t first_file; /* the ones before came before a TRUNCATE, and hold nothing any more */
+
+    /* Of the files that count. */
+    bool cleared; /* the table was truncated: */
+    lsn_t clear_lsn;
+    uint64_t clear_seq;
+    uint8_t unchanged[ATTNUM_MAX / 8 + 1]; /* a bit per attnum: some row has it unchanged */
+    bool removes;                          /* without a key: copies of rows go away */
+    bool copies;                           /* without a key: several of one row come */
+    struct staged_bounds bounds;
+};
+
+/* The table's entry in a list, made at its end if there is none. */
+struct staged *staged_of(struct staged **list, struct table *t);
+
+/* Take `name` over for a new file of the table's newest shape. Pointers to files become void. */
+struct staged_file *staged_add_file(struct staged *s, char *name);
+
+/* The table was truncated: void everything so far. */
+void staged_clear(struct staged *s, lsn_t lsn, uint64_t seq);
+
+static inline void staged_set_unchanged(struct staged *s, int attnum)
+{
+    s->unchanged[attnum / 8] |= (uint8_t)(1 << attnum % 8);
+}
+
+static inline bool staged_is_unchanged(const struct staged *s, int attnum)
+{
+    return s->unchanged[attnum / 8] >> attnum % 8 & 1;
+}
+
+/* Let the bounds hold a value of the first key column. */
+void staged_bound(struct staged *s, const struct parquet_column *c, const union parquet_value *v);
+
+/* Rows in all files, those before a TRUNCATE included. */
+uint64_t staged_rows(const struct staged *s);
+
+/* Free the whole list and set it to NULL. */
+void staged_free(struct staged **list);
+
+#endif

@@ -1,0 +1,187 @@
+#include "tables.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "msg.h"
+#include "rows.h"
+
+#define DEFAULT "default:"
+#define FORMAT "format:"
+#define SCHEMA "${schema}"
+
+/* Unity Catalog's limit, and what it does not take in names of schemas and tables. */
+enum { NAME_MAX_BYTES = 255 };
+
+bool tables_namespace_is_valid(const char *namespace)
+{
+    if (strncmp(namespace, DEFAULT, strlen(DEFAULT)) == 0)
+        return namespace[strlen(DEFAULT)] != '\0';
+    if (strncmp(namespace, FORMAT, strlen(FORMAT)) == 0)
+        return namespace[strlen(FORMAT)] != '\0';
+    return strcmp(namespace, "source") == 0;
+}
+
+static char *schema_name(const char *namespace, const char *schema)
+{
+    if (strncmp(namespace, DEFAULT, strlen(DEFAULT)) == 0)
+        return mem_strdup(namespace + strlen(DEFAULT));
+    if (strncmp(namespace, FORMAT, strlen(FORMAT)) != 0)
+        return mem_strdup(schema);
+    struct buf b = {0};
+    const char *p = namespace + strlen(FORMAT), *hole;
+    for (; (hole = strstr(p, SCHEMA)); p = hole + strlen(SCHEMA)) {
+        buf_add(&b, p, (size_t)(hole - p));
+        buf_str(&b, schema);
+    }
+    buf_str(&b, p);
+    return b.data;
+}
+
+static void require_name(const struct table *t, const char *what, const char *name)
+{
+    bool good = *name && strlen(name) <= NAME_MAX_BYTES;
+    for (const char *p = name; *p; p++)
+        good = good && (unsigned char)*p > ' ' && *p != '.' && *p != '/' && *p != 0x7f;
+    if (!good)
+        msg_die(EX_CONFIG,
+                "\"%s\" cannot be the name of a %s in Unity Catalog (255 bytes at most, no space, "
+                "dot, slash or control character); see --namespace and --prefix, or leave the "
+                "table out table=%s",
+                name, what, t->source);
+}
+
+/* Databricks compares names without regard to case. */
+static void require_unique_columns(const struct table *t, const struct shape *s)
+{
+    for (unsigned i = 0; i < s->ncolumns; i++) {
+        const char *name = s->columns[i].name;
+        if (!*name || strlen(name) > NAME_MAX_BYTES || strncasecmp(name, "_cdc_", 5) == 0)
+            msg_die(EX_CONFIG,
+                    "column \"%s\" cannot be replicated: names are at most 255 bytes long, and "
+                    "those that begin with _cdc_ are taken table=%s",
+                    name, t->source);
+        for (unsigned k = 0; k < i; k++)
+            if (strcasecmp(name, s->columns[k].name) == 0)
+                msg_die(EX_CONFIG,
+                        "columns \"%s\" and \"%s\" differ only by case, which Databricks does not "
+                        "tell apart; rename one table=%s",
+                        s->columns[k].name, name, t->source);
+    }
+}
+
+static void require_unique_table(const struct tables *all, const struct table *t)
+{
+    for (const struct table *o = all->all; o; o = o->hh.next)
+        if (o != t && strcasecmp(o->schema, t->schema) == 0 && strcasecmp(o->name, t->name) == 0)
+            msg_die(EX_CONFIG,
+                    "the tables %s and %s would both become %s.%s; see --namespace and --prefix",
+                    o->source, t->source, t->schema, t->name);
+}
+
+static bool same_columns(const struct relation *a, const struct relation *b)
+{
+    if (a->ncolumns != b->ncolumns)
+        return false;
+    for (unsigned i = 0; i < a->ncolumns; i++) {
+        const struct column *x = &a->columns[i], *y = &b->columns[i];
+        if (x->attnum != y->attnum || x->base != y->base || x->typmod != y->typmod ||
+            x->key != y->key || strcmp(x->name, y->name) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* The relation comes again: take its name and file node, and free the rest. */
+static void refresh(struct relation *old, struct relation *r)
+{
+    char *schema = old->schema, *table = old->table;
+    old->schema = r->schema;
+    old->table = r->table;
+    old->relfilenode = r->relfilenode;
+    r->schema = schema;
+    r->table = table;
+    relation_free(r);
+}
+
+static struct shape *shape_new(struct relation *r, const struct types_options *types)
+{
+    struct shape *s = mem_alloc(sizeof *s);
+    s->relation = r;
+    s->ncolumns = r->ncolumns;
+    s->columns = mem_alloc(r->ncolumns * sizeof *s->columns);
+    for (unsigned i = 0; i < r->ncolumns; i++) {
+        types_column(&r->columns[i], types, &s->columns[i]);
+        s->nkey += s->columns[i].key;
+    }
+    s->staged = rows_columns(s, &s->nstaged);
+    return s;
+}
+
+static void set_names(struct tables *all, struct table *t, const struct relation *r)
+{
+    free(t->source);
+    free(t->schema);
+    free(t->name);
+    t->source = mem_printf("%s.%s", r->schema, r->table);
+    t->schema = schema_name(all->names.namespace, r->schema);
+    t->name = mem_printf("%s%s", all->names.prefix, r->table);
+    require_name(t, "schema", t->schema);
+    require_name(t, "table", t->name);
+    require_unique_table(all, t);
+}
+
+struct table *tables_add(struct tables *all, struct relation *r)
+{
+    struct table *t = tables_find(all, r->oid);
+    if (!t) {
+        t = mem_alloc(sizeof *t);
+        t->oid = r->oid;
+        HASH_ADD(hh, all->all, oid, sizeof t->oid, t);
+    }
+    set_names(all, t, r);
+    if (t->shape && same_columns(t->shape->relation, r)) {
+        refresh(t->shape->relation, r);
+        return t;
+    }
+    struct shape *s = shape_new(r, &all->types);
+    require_unique_columns(t, s);
+    s->older = t->shape;
+    t->shape = s;
+    return t;
+}
+
+struct table *tables_find(const struct tables *all, uint64_t oid)
+{
+    struct table *t = NULL;
+    uint32_t key = (uint32_t)oid;
+    if (oid == key)
+        HASH_FIND(hh, all->all, &key, sizeof key, t);
+    return t;
+}
+
+static void shape_free(struct shape *s)
+{
+    relation_free(s->relation);
+    free(s->columns);
+    free(s->staged);
+    free(s);
+}
+
+void tables_free(struct tables *all)
+{
+    struct table *t, *next;
+    HASH_ITER(hh, all->all, t, next)
+    {
+        HASH_DEL(all->all, t);
+        for (struct shape *s = t->shape, *older; s; s = older) {
+            older = s->older;
+            shape_free(s);
+        }
+        free(t->schema);
+        free(t->name);
+        free(t->source);
+        free(t);
+    }
+}

@@ -1,0 +1,52 @@
+/* tables: the tables of the source that the stream has shown, their shapes, and their names in
+ * Databricks. A name that cannot be had there, or would be had twice, ends the program (78). */
+#ifndef CDC_MERGE_TABLES_H
+#define CDC_MERGE_TABLES_H
+
+#include <uthash.h>
+
+#include "types.h"
+
+/* What a `relation` frame said. It lives as long as its table: files of a batch may be of an older
+ * shape than the table has when the batch closes. */
+struct shape {
+    struct shape *older;
+    struct relation *relation;
+    unsigned ncolumns, nkey;
+    struct target_column *columns; /* in the relation's order */
+    struct parquet_column *staged; /* columns of a staged file, see rows.h */
+    size_t nstaged;
+};
+
+struct table {
+    uint32_t oid;
+    char *schema, *name; /* in Databricks, without the catalog */
+    char *source;        /* schema.table in PostgreSQL, for messages */
+    struct shape *shape; /* the newest */
+    UT_hash_handle hh;
+};
+
+struct table_names {
+    /* `source`, `default:SCHEMA`, or `format:` and a text with ${schema} in it */
+    const char *namespace;
+    const char *prefix;
+};
+
+struct tables {
+    struct table *all; /* uthash by oid */
+    struct table_names names;
+    struct types_options types;
+};
+
+/* Take a relation over (it frees it in the end) as the newest shape of its table. */
+struct table *tables_add(struct tables *t, struct relation *r);
+
+/* NULL: no relation frame has come for it. */
+struct table *tables_find(const struct tables *t, uint64_t oid);
+
+/* Whether a namespace is one of the forms above. */
+bool tables_namespace_is_valid(const char *namespace);
+
+void tables_free(struct tables *t);
+
+#endif
