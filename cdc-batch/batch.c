@@ -25,6 +25,7 @@ struct batcher {
     int64_t commit_time;
     /* the open batch */
     bool placed;       /* the first checkpoint has come */
+    bool announced;    /* a batch has been closed: dbx-load knows where the stream begins */
     bool written;      /* some of its parts are */
     lsn_t from, whole; /* it begins here, and everything is whole up to there */
     int64_t time;      /* of its last commit */
@@ -111,6 +112,7 @@ static void close_batch(struct batcher *b)
     for (struct table *t = b->fold.tables; t; t = t->hh.next)
         t->in_batch = false;
     b->from = b->whole;
+    b->announced = true;
     b->written = false;
     flow_closed(b->flow, b->batches, b->whole, content);
 }
@@ -118,7 +120,8 @@ static void close_batch(struct batcher *b)
 /* A commit was the last that came, and something is to be said about it. */
 static bool can_close(const struct batcher *b)
 {
-    return b->placed && !b->in_transaction && (has_content(b) || b->whole > b->from);
+    return b->placed && !b->in_transaction &&
+           (has_content(b) || b->whole > b->from || !b->announced);
 }
 
 int64_t batcher_close_if_due(struct batcher *b)
@@ -397,6 +400,5 @@ bool batcher_take(struct batcher *b, struct frame *f)
         kinds[i].take(b, f);
         return kinds[i].take != take_end;
     }
-    stream_forward(b->out, f);
-    return true;
+    frame_bad(f, "a frame that this stage does not know; use the same release for all stages");
 }

@@ -1,0 +1,650 @@
+"""cdc-batch, driven with streams made here: what it writes, when it closes batches, how it ends."""
+
+import io
+import json
+import os
+import resource
+import signal
+import subprocess
+import threading
+import time
+import zlib
+from contextlib import contextmanager
+
+import msgpack
+import pytest
+
+from lib import state
+from lib.pipeline import BIN
+
+PROGRAM = os.path.join(BIN, "cdc-batch")
+UNCHANGED = msgpack.ExtType(1, b"")
+T0 = 1_700_000_000_000_000
+KEYED, KEYLESS = 101, 102
+RUN = "run-1"
+START = [
+    "start", 1, RUN, "test",
+    {"system": "7", "database": "db", "slot": "s", "publications": {"p": 16400}},
+]  # fmt: skip
+
+
+def column(number, name, key=False):
+    return {
+        "attnum": number, "name": name, "type": "text", "oid": 25, "base": 25, "elem": 0,
+        "typmod": -1, "key": key, "notnull": key,
+    }  # fmt: skip
+
+
+def relation(oid=KEYED, columns=("id", "a"), key=("id",), identity="d", lsn=1):
+    definition = {
+        "schema": "public", "table": f"t{oid}", "identity": identity, "relfilenode": oid,
+        "columns": [column(i, name, name in key) for i, name in enumerate(columns, 1)],
+    }  # fmt: skip
+    return ["relation", lsn, 0, oid, definition]
+
+
+def transaction(lsn, *changes, end=None):
+    """begin, the changes ('insert', oid, …) with their positions, checkpoint."""
+    out = [["begin", lsn, T0 + lsn, 1]]
+    for seq, (kind, oid, *rest) in enumerate(changes, 1):
+        out.append([kind, oid, lsn, seq, *rest])
+    return [*out, ["checkpoint", end or lsn + 5, T0 + lsn]]
+
+
+OPENING = [START, ["checkpoint", 50, T0], relation(), relation(KEYLESS, ("a", "b"), (), "f")]
+
+
+def pack(frames):
+    return b"".join(msgpack.packb(frame) for frame in frames)
+
+
+def unpack(data):
+    return list(msgpack.Unpacker(io.BytesIO(data)))
+
+
+def batch(frames, *arguments, code=0, stderr=None):
+    """Runs the program over frames, without a state folder."""
+    data = frames if isinstance(frames, bytes) else pack(frames)
+    done = subprocess.run(
+        [PROGRAM, *arguments], input=data, capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == code, done.stderr.decode()
+    if stderr is None:
+        assert done.stderr == b""
+    else:
+        assert len(done.stderr.splitlines()) == 1 and stderr in done.stderr.decode(), done.stderr
+    return unpack(done.stdout) if "--json" not in arguments else done.stdout
+
+
+def without_relations(frames):
+    return [f for f in frames if f[0] != "relation"]
+
+
+# ---------------------------------------------------------------- what is written
+
+
+def test_a_transaction_becomes_a_part_and_a_batch():
+    out = batch(
+        [
+            *OPENING,
+            *transaction(
+                100,
+                ("insert", KEYED, ["1", "x"]),
+                ("insert", KEYED, ["2", None]),
+                ("update", KEYED, ["1", "y"], None),
+                ("delete", KEYED, ["3", None]),
+                ("insert", KEYLESS, ["p", "q"]),
+                ("insert", KEYLESS, ["p", "q"]),
+                ("delete", KEYLESS, ["r", None]),
+            ),
+            ["end", 105],
+        ]
+    )
+    assert out == [
+        START,
+        *OPENING[2:],
+        ["part", 1, 0],
+        ["upsert", KEYED, 100, 3, T0 + 100, ["1", "y"], None],
+        ["upsert", KEYED, 100, 2, T0 + 100, ["2", None], None],
+        ["remove", KEYED, 100, 4, T0 + 100, ["3", None]],
+        ["net", KEYLESS, 100, 6, T0 + 100, ["p", "q"], 2],
+        ["net", KEYLESS, 100, 7, T0 + 100, ["r", None], -1],
+        ["part-end", 1, 5],
+        ["batch", 1, 50, 105, T0 + 100],
+        ["end", 105],
+    ]
+
+
+def test_unchanged_values_and_carried_keys():
+    out = batch(
+        [
+            *OPENING[:2],
+            relation(columns=("big", "x", "k2", "k1"), key=("k2", "k1")),
+            *transaction(
+                100,
+                ("update", KEYED, [UNCHANGED, "1", "b", "a"], None),
+                ("update", KEYED, [UNCHANGED, "2", "d", "c"], [None, None, "b", "a"]),
+            ),
+            ["end", 105],
+        ]
+    )
+    assert without_relations(out)[2:4] == [
+        ["remove", KEYED, 100, 2, T0 + 100, [None, None, "b", "a"]],
+        ["upsert", KEYED, 100, 2, T0 + 100, [UNCHANGED, "2", "d", "c"], ["b", "a"]],
+    ]
+
+
+def test_truncate_of_several_tables_is_a_clear_in_each():
+    out = batch(
+        [
+            *OPENING,
+            *transaction(100, ("insert", KEYED, ["1", "x"]), ("insert", KEYLESS, ["1", "x"])),
+            ["begin", 200, T0, 2],
+            ["truncate", [KEYED, KEYLESS], 200, 1, 3],
+            ["insert", KEYED, 200, 2, ["2", "y"]],
+            ["checkpoint", 205, T0],
+            ["end", 205],
+        ],
+        "--min-interval", "1h",
+    )  # fmt: skip
+    first, second = [i for i, f in enumerate(out) if f[0] == "batch"]
+    assert without_relations(out[first + 1 : second]) == [
+        ["part", 2, 0],
+        ["clear", KEYED, 200, 1, T0],
+        ["upsert", KEYED, 200, 2, T0, ["2", "y"], None],
+        ["clear", KEYLESS, 200, 1, T0],
+        ["part-end", 2, 1],
+    ]
+
+
+def test_changes_that_cancel_out_make_a_batch_without_parts():
+    out = batch(
+        [
+            *OPENING,
+            *transaction(100, ("insert", KEYLESS, ["1", "x"]), ("delete", KEYLESS, ["1", "x"])),
+            ["end", 105],
+        ]
+    )
+    assert without_relations(out) == [START, ["batch", 1, 50, 105, T0 + 100], ["end", 105]]
+
+
+def test_a_new_shape_ends_the_part_in_the_middle_of_a_transaction():
+    wider = relation(columns=("id", "a", "b"), lsn=100)
+    out = batch(
+        [
+            *OPENING,
+            ["begin", 100, T0, 1],
+            ["insert", KEYED, 100, 1, ["1", "x"]],
+            wider,
+            ["insert", KEYED, 100, 2, ["2", "x", "y"]],
+            ["checkpoint", 105, T0],
+            ["end", 105],
+        ]
+    )
+    assert [f[0] for f in out[3:]] == [
+        "part", "upsert", "part-end", "relation", "part", "upsert", "part-end", "batch", "end",
+    ]  # fmt: skip
+
+
+def test_the_same_shape_again_does_not_end_the_part():
+    frames = [*OPENING, ["begin", 100, T0, 1]]
+    for seq in range(1, 4):
+        frames += [relation(lsn=seq), ["insert", KEYED, 100, seq, [str(seq), "x"]]]
+    out = batch([*frames, ["checkpoint", 105, T0], ["end", 105]])
+    assert sum(f[0] == "part" for f in out) == 1
+
+
+def test_a_full_part_flows_out_and_the_batch_stays_open_until_the_commit():
+    rows = [("insert", KEYED, [str(i), "x" * 100]) for i in range(10_000)]
+    frames = [*OPENING, *transaction(100, *rows), ["end", 105]]
+    for limit in (["--part-rows", "1000"], ["--part-bytes", "400k"]):
+        out = batch(frames, *limit)
+        parts = [f for f in out if f[0] == "part"]
+        assert 5 <= len(parts) <= 12
+        assert [f[1] for f in parts] == list(range(1, len(parts) + 1))
+        assert sum(f[2] for f in out if f[0] == "part-end") == 10_000
+        assert sum(f[0] == "batch" for f in out) == 1
+
+
+def test_a_row_larger_than_a_part_goes_through():
+    big = "x" * 3_000_000
+    rows = [("insert", KEYED, [str(i), big]) for i in range(3)]
+    out = batch([*OPENING, *transaction(100, *rows), ["end", 105]], "--part-bytes", "1M")
+    assert [f[5][1] == big for f in out if f[0] == "upsert"] == [True] * 3
+
+
+def test_snapshots_may_come_mixed_and_have_parts_of_their_own():
+    frames = [*OPENING, ["snapshot", KEYED, 1, 50, T0], ["snapshot", KEYLESS, 2, 50, T0]]
+    for i in range(5):
+        frames.append(["insert", KEYED, 50, 0, [str(i), "x"]])
+        frames.append(["insert", KEYLESS, 50, 0, ["same", "row"]])
+    frames += [["snapshot-end", KEYLESS, 2, 50, 5], ["snapshot-end", KEYED, 1, 50, 5], ["end", 50]]
+    out = without_relations(batch(frames, "--part-rows", "3"))
+    keyed = [["upsert", KEYED, 50, 0, T0, [str(i), "x"], None] for i in range(5)]
+    same = ["net", KEYLESS, 50, 0, T0, ["same", "row"], 1]
+    assert out == [
+        START,
+        ["part", 1, KEYED], *keyed[:3], ["part-end", 1, 3],
+        ["part", 2, KEYLESS], *[same] * 3, ["part-end", 2, 3],
+        ["part", 3, KEYLESS], *[same] * 2, ["part-end", 3, 2],
+        ["snapshot-batch", 1, KEYLESS, 2, 50, T0, 5],
+        ["part", 4, KEYED], *keyed[3:], ["part-end", 4, 2],
+        ["snapshot-batch", 2, KEYED, 1, 50, T0, 5],
+        ["end", 50],
+    ]  # fmt: skip
+
+
+def test_an_empty_table_has_a_snapshot_batch_without_parts():
+    out = batch(
+        [*OPENING, ["snapshot", KEYED, 1, 50, T0], ["snapshot-end", KEYED, 1, 50, 0], ["end", 50]]
+    )
+    assert without_relations(out)[1:-1] == [["snapshot-batch", 1, KEYED, 1, 50, T0, 0]]
+
+
+def test_changes_from_before_a_snapshot_close_before_it():
+    out = batch(
+        [
+            *OPENING,
+            *transaction(60, ("insert", KEYLESS, ["1", "x"])),
+            *transaction(70, ("insert", KEYED, ["1", "x"])),
+            ["snapshot", KEYED, 2, 80, T0],
+            ["insert", KEYED, 80, 0, ["1", "x"]],
+            ["snapshot-end", KEYED, 2, 80, 1],
+            ["end", 80],
+        ],
+        "--min-interval", "1h",
+    )  # fmt: skip
+    closings = [f[:4] for f in out if f[0] in ("batch", "snapshot-batch")]
+    assert closings == [["batch", 1, 50, 65], ["batch", 2, 65, 75], ["snapshot-batch", 3, KEYED, 2]]
+
+
+def test_json_is_a_line_per_frame():
+    frames = [*OPENING, *transaction(100, ("insert", KEYED, ["1", "ä\n"])), ["end", 105]]
+    lines = [json.loads(line) for line in batch(frames, "--json").splitlines()]
+    assert [line[0] for line in lines] == [
+        "start", "relation", "relation", "part", "upsert", "part-end", "batch", "end",
+    ]  # fmt: skip
+    assert lines[4][5] == ["1", "ä\n"]
+
+
+# ---------------------------------------------------------------- when batches close
+
+
+class Process:
+    """A running cdc-batch; the frames that it writes gather in .out."""
+
+    def __init__(self, *arguments, **popen):
+        self.process = subprocess.Popen(
+            [PROGRAM, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            **popen,
+        )
+        self.out = []
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self):
+        unpacker = msgpack.Unpacker()
+        while data := self.process.stdout.read1():
+            unpacker.feed(data)
+            self.out.extend(unpacker)
+
+    def send(self, *frames):
+        self.process.stdin.write(pack(frames))
+        self.process.stdin.flush()
+
+    def batches(self):
+        return [f for f in self.out if f[0] == "batch"]
+
+    def wait_for(self, condition, seconds=10):
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, (self.out, self.process.poll())
+            time.sleep(0.01)
+
+    def wait_for_batches(self, n):
+        self.wait_for(lambda: len(self.batches()) >= n)
+        return self.batches()
+
+    def finish(self):
+        """Closes stdin; returns the exit code and stderr."""
+        self.process.stdin.close()
+        code = self.process.wait(10)
+        self.reader.join(10)
+        return code, self.process.stderr.read().decode()
+
+
+@contextmanager
+def running(*arguments, **popen):
+    p = Process(*arguments, **popen)
+    try:
+        yield p
+    finally:
+        p.process.kill()
+        p.process.wait()
+
+
+def loaded(folder, number, run=RUN):
+    """Says what dbx-load would say."""
+    folder.mkdir(exist_ok=True)
+    text = f"pgcdc-state 1\nrun {run} open 0/32\nloaded {run} {number}\n".encode()
+    (folder / "load.tmp").write_bytes(text + b"sum %08x\n" % zlib.crc32(text))
+    (folder / "load.tmp").rename(folder / "load")
+
+
+def one_row(lsn):
+    return transaction(lsn, ("insert", KEYED, [str(lsn), "x"]))
+
+
+def test_start_is_handed_on_at_once():
+    with running() as p:
+        p.send(START)
+        p.wait_for(lambda: p.out == [START])
+
+
+def test_changes_gather_while_batches_are_in_flight(tmp_path):
+    folder = tmp_path / "state"
+    with running("--state", str(folder), "--in-flight", "2") as p:
+        p.send(*OPENING)
+        for lsn in (100, 200, 300, 400):
+            p.send(*one_row(lsn))
+            time.sleep(0.05)
+        assert [f[1:4] for f in p.wait_for_batches(2)] == [[1, 50, 105], [2, 105, 205]]
+        time.sleep(0.3)
+        assert len(p.batches()) == 2
+        loaded(folder, 1)  # and stdin is idle
+        assert p.wait_for_batches(3)[2][1:4] == [3, 205, 405]
+        loaded(folder, 3, run="another")
+        p.send(*one_row(500))
+        time.sleep(0.5)
+        assert len(p.batches()) == 3
+        loaded(folder, 3)
+        assert p.wait_for_batches(4)[3][1:4] == [4, 405, 505]
+
+
+def test_a_batch_never_closes_inside_a_transaction(tmp_path):
+    folder = tmp_path / "state"
+    with running("--state", str(folder), "--in-flight", "1") as p:
+        p.send(*OPENING, *one_row(100))
+        p.wait_for_batches(1)
+        p.send(*one_row(200), *transaction(300, ("insert", KEYED, ["3", "x"]))[:-1])
+        time.sleep(0.2)
+        loaded(folder, 1)
+        time.sleep(0.5)
+        assert len(p.batches()) == 1
+        p.send(["checkpoint", 305, T0])
+        assert p.wait_for_batches(2)[1][1:4] == [2, 105, 305]
+
+
+def test_parts_flow_while_a_batch_waits(tmp_path):
+    with running("--state", str(tmp_path), "--in-flight", "1", "--part-rows", "2") as p:
+        p.send(*OPENING, *one_row(100))
+        p.wait_for_batches(1)
+        for lsn in range(200, 1000, 100):
+            p.send(*one_row(lsn))
+        p.wait_for(lambda: sum(f[0] == "part" for f in p.out) == 5)
+        assert len(p.batches()) == 1
+
+
+def test_snapshots_are_not_counted_as_in_flight(tmp_path):
+    with running("--state", str(tmp_path), "--in-flight", "1") as p:
+        p.send(*OPENING)
+        for attempt in range(1, 4):
+            p.send(
+                ["snapshot", KEYED, attempt, 50, T0],
+                ["insert", KEYED, 50, 0, ["1", "x"]],
+                ["snapshot-end", KEYED, attempt, 50, 1],
+            )
+        p.send(*one_row(100))
+        assert p.wait_for_batches(1)[0][1:4] == [4, 50, 105]
+
+
+def test_min_interval_keeps_batches_apart(tmp_path):
+    with running("--state", str(tmp_path), "--min-interval", "700ms", "--in-flight", "9") as p:
+        began = time.monotonic()
+        p.send(*OPENING, *one_row(100))
+        p.wait_for_batches(1)
+        assert time.monotonic() - began < 0.5  # the first one need not wait
+        p.send(*one_row(200), *one_row(300))
+        assert p.wait_for_batches(2)[1][1:4] == [2, 105, 305]
+        assert time.monotonic() - began >= 0.7
+
+
+def test_without_a_state_folder_the_clock_closes_batches():
+    with running("--min-interval", "300ms") as p:
+        p.send(*OPENING, *one_row(100), *one_row(200), *one_row(300))
+        assert [f[1:4] for f in p.wait_for_batches(2)] == [[1, 50, 105], [2, 105, 305]]
+
+
+def test_an_idle_source_moves_the_position_with_few_batches(tmp_path):
+    with running("--state", str(tmp_path), "--in-flight", "1000") as p:
+        p.send(*OPENING)
+        began = time.monotonic()
+        for lsn in range(51, 1051):
+            p.send(["checkpoint", lsn, T0 + lsn])
+            time.sleep(0.001)
+        p.wait_for(lambda: p.batches() and p.batches()[-1][3] == 1050)
+        assert p.batches()[-1][4] == T0 + 1050
+        assert len(p.batches()) <= 4 * (time.monotonic() - began) + 2
+        p.send(["checkpoint", 1050, T0 + 9999], ["checkpoint", 1000, T0])  # moves nothing
+        p.send(["checkpoint", 1051, T0], ["end", 1051])
+        assert p.wait_for_batches(len(p.batches()))
+        p.wait_for(lambda: p.out[-1][0] == "end")
+        assert p.out[-2][3] == 1051
+        numbers = p.batches()
+        assert [b[1] for b in numbers] == list(range(1, len(numbers) + 1))
+        assert [b[2] for b in numbers[1:]] == [b[3] for b in numbers[:-1]]  # from is the lsn before
+
+
+def test_end_closes_the_last_batch_whatever_is_in_flight(tmp_path):
+    with running("--state", str(tmp_path), "--in-flight", "1", "--min-interval", "1h") as p:
+        p.send(*OPENING, *one_row(100), *one_row(200), ["end", 205])
+        assert [f[3] for f in p.wait_for_batches(2)] == [105, 205]
+        p.wait_for(lambda: p.out[-1] == ["end", 205])
+
+
+def test_progress_is_in_the_state_folder(tmp_path):
+    folder = tmp_path / "new"
+    with running("--state", str(folder)) as p:
+        p.send(*OPENING, *one_row(0x100), ["end", 0x105])
+        p.wait_for(lambda: p.out and p.out[-1][0] == "end")
+        p.wait_for(lambda: state.value(folder, "batch", "batch") == ["1"])
+        assert state.value(folder, "run", "batch") == [RUN]
+        assert state.value(folder, "position", "batch") == ["0/105"]
+
+
+# ---------------------------------------------------------------- how it ends
+
+
+def test_output_stays_open_after_end_until_downstream_closes_it(tmp_path):
+    read, write = os.pipe()
+    with subprocess.Popen(
+        [PROGRAM, "--state", str(tmp_path)], stdin=subprocess.PIPE, stdout=write
+    ) as p:
+        os.close(write)
+        p.stdin.write(pack([*OPENING, *one_row(100), ["end", 105]]))
+        p.stdin.close()
+        data = b""
+        while not data.endswith(pack([["end", 105]])):
+            data += os.read(read, 65536)
+        time.sleep(0.3)
+        assert p.poll() is None
+        os.close(read)
+        assert p.wait(5) == 0
+
+
+def test_a_tee_does_not_keep_it_waiting(tmp_path):
+    """Nobody hangs up behind a tee: that dbx-load has left its lock says the same."""
+    loaded(tmp_path, 0)
+    done = subprocess.run(
+        f"'{PROGRAM}' --state '{tmp_path}' | tee '{tmp_path}/copy' | cat > /dev/null; exit ${{PIPESTATUS[0]}}",
+        shell=True, executable="/bin/bash", timeout=20, check=False,
+        input=pack([*OPENING, *one_row(100), ["end", 105]]),
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert unpack((tmp_path / "copy").read_bytes())[-1] == ["end", 105]
+
+
+def test_downstream_that_dies_ends_it_quietly(tmp_path):
+    for frames in (OPENING, [*OPENING, *one_row(100)]):
+        read, write = os.pipe()
+        with subprocess.Popen(
+            [PROGRAM, "--state", str(tmp_path)],
+            stdin=subprocess.PIPE, stdout=write, stderr=subprocess.PIPE,
+        ) as p:  # fmt: skip
+            os.close(write)
+            p.stdin.write(pack(frames))
+            p.stdin.flush()
+            assert os.read(read, 100)
+            os.close(read)
+            assert p.wait(5) == 75
+            assert p.stderr.read() == b""
+
+
+def test_a_stream_without_end_drops_the_open_batch():
+    frames = [*OPENING, *one_row(100), *one_row(200)]
+    for cut in (pack(frames), pack(frames)[:-3], pack(frames[:-1])):
+        out = batch(cut, "--min-interval", "1h", code=75, stderr="offset=")
+        assert [f[3] for f in out if f[0] == "batch"] == [105]
+        assert out[-1] == ["fail", 75]
+        assert sum(f[0] == "upsert" for f in out) == 1
+
+
+def test_an_end_inside_a_transaction_drops_the_open_batch():
+    out = batch([*OPENING, *one_row(100)[:-1], ["end", 50]])
+    assert without_relations(out) == [START, ["end", 50]]
+
+
+def test_failure_upstream_drops_the_open_batch_and_is_passed_on():
+    out = batch([*OPENING, *one_row(100)[:-1], ["fail", 69]], code=69)
+    assert without_relations(out) == [START, ["fail", 69]]
+    assert batch([["fail", 78]], code=78) == [["fail", 78]]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_for_the_reader_and_the_stream_goes_on(sent):
+    with running() as p:
+        p.send(*OPENING)
+        p.wait_for(lambda: len(p.out) >= 3)
+        p.process.send_signal(sent)
+        time.sleep(0.2)
+        p.send(*one_row(100), ["end", 105])
+        assert p.finish() == (0, "")
+        assert p.out[-1] == ["end", 105]
+    with running() as p:
+        p.send(*OPENING)
+        p.wait_for(lambda: len(p.out) >= 3)
+        p.process.send_signal(sent)
+        time.sleep(0.2)
+        assert p.finish() == (75, "")  # silent: the user knows why
+
+
+def test_a_second_signal_ends_it_at_once():
+    with running() as p:
+        p.send(*OPENING)
+        p.wait_for(lambda: len(p.out) >= 3)
+        p.process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        p.process.send_signal(signal.SIGTERM)
+        assert p.process.wait(5) == 75
+
+
+def test_a_second_pipeline_on_the_state_folder_is_refused(tmp_path):
+    with running("--state", str(tmp_path)) as first:
+        first.send(START)
+        first.wait_for(lambda: first.out)
+        batch([START, ["end", 1]], "--state", str(tmp_path), code=75, stderr="another cdc-batch")
+
+
+ROW = ["insert", KEYED, 100, 1, ["1", "x"]]
+BEGIN = ["begin", 100, T0, 1]
+IMPOSSIBLE = {
+    "no start": [["checkpoint", 50, T0]],
+    "twice started": [START, START],
+    "transaction before the first checkpoint": [START, BEGIN],
+    "unknown frame": [START, ["what", 1]],
+    "a batch already": [START, ["part", 1, 0]],
+    "wrong number of elements": [*OPENING, ["checkpoint", 60]],
+    "row outside of a transaction": [*OPENING, ROW],
+    "row of another transaction": [*OPENING, ["begin", 99, T0, 1], ROW],
+    "row of an unannounced table": [*OPENING[:2], BEGIN, ROW],
+    "row with too few columns": [*OPENING, BEGIN, ["insert", KEYED, 100, 1, ["1"]]],
+    "row with a number": [*OPENING, BEGIN, ["insert", KEYED, 100, 1, ["1", 2]]],
+    "row without a key": [*OPENING, BEGIN, ["insert", KEYED, 100, 1, [None, "x"]]],
+    "the same position twice": [*OPENING, BEGIN, ROW, ROW],
+    "keyless update without the old row": [*OPENING, BEGIN, ["update", KEYLESS, 100, 1, ["1", "x"], None]],
+    "snapshot row without a snapshot": [*OPENING, ["insert", KEYED, 50, 0, ["1", "x"]]],
+    "snapshot row at another point": [*OPENING, ["snapshot", KEYED, 1, 50, T0], ["insert", KEYED, 51, 0, ["1", "x"]]],
+    "two snapshots of a table": [*OPENING, *[["snapshot", KEYED, 1, 50, T0]] * 2],
+    "snapshot with rows lost": [*OPENING, ["snapshot", KEYED, 1, 50, T0], ["snapshot-end", KEYED, 1, 50, 1]],
+    "snapshot of another attempt": [*OPENING, ["snapshot", KEYED, 1, 50, T0], ["snapshot-end", KEYED, 2, 50, 0]],
+    "fail without a code": [START, ["fail", 0]],
+    "an OID too large": [*OPENING, BEGIN, ["insert", 1 << 32, 100, 1, ["1", "x"]]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_a_change_that_cannot_be_is_refused_with_its_offset(name):
+    frames = IMPOSSIBLE[name]
+    offset = len(pack(frames[:-1]))
+    out = batch([*frames, ["end", 1]], code=65, stderr=f"offset={offset}")
+    assert out[-1] == ["fail", 65]
+    assert not any(f[0] in ("batch", "snapshot-batch") for f in out)
+
+
+# ---------------------------------------------------------------- check, memory
+
+
+CHECK = ["check", *START[1:], 2]
+
+
+def test_check_travels_with_the_failures_added(tmp_path):
+    frames = [CHECK, relation(), ["end", 50]]
+
+    def check(folder, code, said):
+        done = subprocess.run(
+            [PROGRAM, "--state", str(folder)],
+            input=pack(frames), capture_output=True, timeout=20, check=False,
+        )  # fmt: skip
+        assert done.returncode == code
+        assert len(done.stderr.splitlines()) == 1 and said in done.stderr.decode()
+        return unpack(done.stdout)
+
+    assert check(tmp_path, 0, "ok: the state folder is usable") == frames
+    assert check(tmp_path / "new", 0, "ok: the state folder will be made") == frames
+    assert not (tmp_path / "new").exists() and not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    assert check(tmp_path / "file", 78, "not ok: the state folder cannot be used")[0][-1] == 3
+    with running("--state", str(tmp_path)) as p:
+        p.send(START)
+        p.wait_for(lambda: p.out)
+        assert check(tmp_path, 78, "not ok: another cdc-batch")[0][-1] == 3
+
+
+def test_check_alone_does_not_read_stdin(tmp_path):
+    with running("--check", "--state", str(tmp_path)) as p:
+        assert p.process.wait(5) == 0
+    assert batch(b"", "--check", stderr="ok") == []
+
+
+def test_memory_is_bounded_by_the_part():
+    """A transaction of 600,000 rows; the limit is on the address space."""
+    limit = 120 << 20
+
+    def feed(pipe):
+        pipe.write(pack([*OPENING, ["begin", 100, T0, 1]]))
+        for i in range(0, 600_000, 1000):
+            rows = (["insert", KEYED, 100, j + 1, [str(j), "x" * 100]] for j in range(i, i + 1000))
+            pipe.write(pack(rows))
+        pipe.write(pack([["checkpoint", 105, T0], ["end", 105]]))
+        pipe.close()
+
+    with running(
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    ) as p:
+        feed(p.process.stdin)
+        assert p.process.wait(30) == 0, p.process.stderr.read()
+        p.reader.join(10)
+        assert sum(f[0] == "upsert" for f in p.out) == 600_000
