@@ -75,7 +75,7 @@ static void add_publications(struct list *l, const char *names)
 
 static void add_glob(struct list *l, const char *option, const char *glob)
 {
-    if (!strchr(glob, '.'))
+    if (!strpbrk(glob, ".*"))
         msg_die(EX_USAGE, "%s wants schema.table, not '%s'", option, glob);
     list_add(l, glob);
 }

@@ -95,7 +95,7 @@ static const char *take_row(struct cursor *c, struct arena *a, struct pgoutput *
     return take_tuple(c, a, &m->row.new);
 }
 
-static void take_relation(struct cursor *c, struct arena *a, struct pgoutput *m)
+static const char *take_relation(struct cursor *c, struct arena *a, struct pgoutput *m)
 {
     m->relation.oid = take_u32(c);
     m->relation.schema = take_string(c);
@@ -112,6 +112,9 @@ static void take_relation(struct cursor *c, struct arena *a, struct pgoutput *m)
         column->type = take_u32(c);
         column->typmod = (int32_t)take_u32(c);
     }
+    return c->short_of || (m->relation.identity && strchr("dnfi", m->relation.identity))
+               ? NULL
+               : "no replica identity";
 }
 
 static void take_truncate(struct cursor *c, struct arena *a, struct pgoutput *m)
@@ -149,7 +152,7 @@ const char *pgoutput_parse(struct arena *a, const void *data, size_t len, struct
         break;
     case 'R':
         m->type = PGOUTPUT_RELATION;
-        take_relation(&c, a, m);
+        problem = take_relation(&c, a, m);
         break;
     case 'I':
         m->type = PGOUTPUT_INSERT;
