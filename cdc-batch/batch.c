@@ -25,7 +25,7 @@ struct batcher {
     int64_t commit_time;
     /* the open batch */
     bool placed;       /* the first checkpoint has come */
-    bool announced;    /* a batch has been closed: dbx-load knows where the stream begins */
+    bool announced;    /* a batch was closed: the first, empty one says where the stream begins */
     bool written;      /* some of its parts are */
     lsn_t from, whole; /* it begins here, and everything is whole up to there */
     int64_t time;      /* of its last commit */

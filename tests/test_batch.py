@@ -51,6 +51,7 @@ def transaction(lsn, *changes, end=None):
     return [*out, ["checkpoint", end or lsn + 5, T0 + lsn]]
 
 
+BEGINNING = ["batch", 1, 50, 50, T0]  # what the first checkpoint becomes
 OPENING = [START, ["checkpoint", 50, T0], relation(), relation(KEYLESS, ("a", "b"), (), "f")]
 
 
@@ -76,8 +77,9 @@ def batch(frames, *arguments, code=0, stderr=None):
     return unpack(done.stdout) if "--json" not in arguments else done.stdout
 
 
-def without_relations(frames):
-    return [f for f in frames if f[0] != "relation"]
+def changes_of(frames):
+    """Without what every stream has: the relations, and the batch that says where it begins."""
+    return [f for f in frames if f[0] != "relation" and f != BEGINNING]
 
 
 # ---------------------------------------------------------------- what is written
@@ -102,6 +104,7 @@ def test_a_transaction_becomes_a_part_and_a_batch():
     )
     assert out == [
         START,
+        BEGINNING,
         *OPENING[2:],
         ["part", 1, 0],
         ["upsert", KEYED, 100, 3, T0 + 100, ["1", "y"], None],
@@ -110,7 +113,7 @@ def test_a_transaction_becomes_a_part_and_a_batch():
         ["net", KEYLESS, 100, 6, T0 + 100, ["p", "q"], 2],
         ["net", KEYLESS, 100, 7, T0 + 100, ["r", None], -1],
         ["part-end", 1, 5],
-        ["batch", 1, 50, 105, T0 + 100],
+        ["batch", 2, 50, 105, T0 + 100],
         ["end", 105],
     ]
 
@@ -128,7 +131,7 @@ def test_unchanged_values_and_carried_keys():
             ["end", 105],
         ]
     )
-    assert without_relations(out)[2:4] == [
+    assert changes_of(out)[2:4] == [
         ["remove", KEYED, 100, 2, T0 + 100, [None, None, "b", "a"]],
         ["upsert", KEYED, 100, 2, T0 + 100, [UNCHANGED, "2", "d", "c"], ["b", "a"]],
     ]
@@ -147,8 +150,8 @@ def test_truncate_of_several_tables_is_a_clear_in_each():
         ],
         "--min-interval", "1h",
     )  # fmt: skip
-    first, second = [i for i, f in enumerate(out) if f[0] == "batch"]
-    assert without_relations(out[first + 1 : second]) == [
+    _, first, second = [i for i, f in enumerate(out) if f[0] == "batch"]
+    assert changes_of(out[first + 1 : second]) == [
         ["part", 2, 0],
         ["clear", KEYED, 200, 1, T0],
         ["upsert", KEYED, 200, 2, T0, ["2", "y"], None],
@@ -165,7 +168,7 @@ def test_changes_that_cancel_out_make_a_batch_without_parts():
             ["end", 105],
         ]
     )
-    assert without_relations(out) == [START, ["batch", 1, 50, 105, T0 + 100], ["end", 105]]
+    assert changes_of(out) == [START, ["batch", 2, 50, 105, T0 + 100], ["end", 105]]
 
 
 def test_a_new_shape_ends_the_part_in_the_middle_of_a_transaction():
@@ -181,7 +184,7 @@ def test_a_new_shape_ends_the_part_in_the_middle_of_a_transaction():
             ["end", 105],
         ]
     )
-    assert [f[0] for f in out[3:]] == [
+    assert [f[0] for f in out[4:]] == [
         "part", "upsert", "part-end", "relation", "part", "upsert", "part-end", "batch", "end",
     ]  # fmt: skip
 
@@ -203,7 +206,7 @@ def test_a_full_part_flows_out_and_the_batch_stays_open_until_the_commit():
         assert 5 <= len(parts) <= 12
         assert [f[1] for f in parts] == list(range(1, len(parts) + 1))
         assert sum(f[2] for f in out if f[0] == "part-end") == 10_000
-        assert sum(f[0] == "batch" for f in out) == 1
+        assert sum(f[0] == "batch" for f in changes_of(out)) == 1
 
 
 def test_a_row_larger_than_a_part_goes_through():
@@ -219,7 +222,7 @@ def test_snapshots_may_come_mixed_and_have_parts_of_their_own():
         frames.append(["insert", KEYED, 50, 0, [str(i), "x"]])
         frames.append(["insert", KEYLESS, 50, 0, ["same", "row"]])
     frames += [["snapshot-end", KEYLESS, 2, 50, 5], ["snapshot-end", KEYED, 1, 50, 5], ["end", 50]]
-    out = without_relations(batch(frames, "--part-rows", "3"))
+    out = changes_of(batch(frames, "--part-rows", "3"))
     keyed = [["upsert", KEYED, 50, 0, T0, [str(i), "x"], None] for i in range(5)]
     same = ["net", KEYLESS, 50, 0, T0, ["same", "row"], 1]
     assert out == [
@@ -227,9 +230,9 @@ def test_snapshots_may_come_mixed_and_have_parts_of_their_own():
         ["part", 1, KEYED], *keyed[:3], ["part-end", 1, 3],
         ["part", 2, KEYLESS], *[same] * 3, ["part-end", 2, 3],
         ["part", 3, KEYLESS], *[same] * 2, ["part-end", 3, 2],
-        ["snapshot-batch", 1, KEYLESS, 2, 50, T0, 5],
+        ["snapshot-batch", 2, KEYLESS, 2, 50, T0, 5],
         ["part", 4, KEYED], *keyed[3:], ["part-end", 4, 2],
-        ["snapshot-batch", 2, KEYED, 1, 50, T0, 5],
+        ["snapshot-batch", 3, KEYED, 1, 50, T0, 5],
         ["end", 50],
     ]  # fmt: skip
 
@@ -238,7 +241,7 @@ def test_an_empty_table_has_a_snapshot_batch_without_parts():
     out = batch(
         [*OPENING, ["snapshot", KEYED, 1, 50, T0], ["snapshot-end", KEYED, 1, 50, 0], ["end", 50]]
     )
-    assert without_relations(out)[1:-1] == [["snapshot-batch", 1, KEYED, 1, 50, T0, 0]]
+    assert changes_of(out)[1:-1] == [["snapshot-batch", 2, KEYED, 1, 50, T0, 0]]
 
 
 def test_changes_from_before_a_snapshot_close_before_it():
@@ -254,17 +257,17 @@ def test_changes_from_before_a_snapshot_close_before_it():
         ],
         "--min-interval", "1h",
     )  # fmt: skip
-    closings = [f[:4] for f in out if f[0] in ("batch", "snapshot-batch")]
-    assert closings == [["batch", 1, 50, 65], ["batch", 2, 65, 75], ["snapshot-batch", 3, KEYED, 2]]
+    closings = [f[:4] for f in changes_of(out) if "batch" in f[0]]
+    assert closings == [["batch", 2, 50, 65], ["batch", 3, 65, 75], ["snapshot-batch", 4, KEYED, 2]]
 
 
 def test_json_is_a_line_per_frame():
     frames = [*OPENING, *transaction(100, ("insert", KEYED, ["1", "ä\n"])), ["end", 105]]
     lines = [json.loads(line) for line in batch(frames, "--json").splitlines()]
     assert [line[0] for line in lines] == [
-        "start", "relation", "relation", "part", "upsert", "part-end", "batch", "end",
+        "start", "batch", "relation", "relation", "part", "upsert", "part-end", "batch", "end",
     ]  # fmt: skip
-    assert lines[4][5] == ["1", "ä\n"]
+    assert lines[5][5] == ["1", "ä\n"]
 
 
 # ---------------------------------------------------------------- when batches close
@@ -296,7 +299,7 @@ class Process:
         self.process.stdin.flush()
 
     def batches(self):
-        return [f for f in self.out if f[0] == "batch"]
+        return [f for f in changes_of(self.out) if f[0] == "batch"]
 
     def wait_for(self, condition, seconds=10):
         end = time.monotonic() + seconds
@@ -346,39 +349,42 @@ def test_start_is_handed_on_at_once():
 
 def test_changes_gather_while_batches_are_in_flight(tmp_path):
     folder = tmp_path / "state"
+    loaded(folder, 1)
     with running("--state", str(folder), "--in-flight", "2") as p:
         p.send(*OPENING)
         for lsn in (100, 200, 300, 400):
             p.send(*one_row(lsn))
             time.sleep(0.05)
-        assert [f[1:4] for f in p.wait_for_batches(2)] == [[1, 50, 105], [2, 105, 205]]
+        assert [f[1:4] for f in p.wait_for_batches(2)] == [[2, 50, 105], [3, 105, 205]]
         time.sleep(0.3)
         assert len(p.batches()) == 2
-        loaded(folder, 1)  # and stdin is idle
-        assert p.wait_for_batches(3)[2][1:4] == [3, 205, 405]
-        loaded(folder, 3, run="another")
+        loaded(folder, 2)  # and stdin is idle
+        assert p.wait_for_batches(3)[2][1:4] == [4, 205, 405]
+        loaded(folder, 4, run="another")
         p.send(*one_row(500))
         time.sleep(0.5)
         assert len(p.batches()) == 3
-        loaded(folder, 3)
-        assert p.wait_for_batches(4)[3][1:4] == [4, 405, 505]
+        loaded(folder, 4)
+        assert p.wait_for_batches(4)[3][1:4] == [5, 405, 505]
 
 
 def test_a_batch_never_closes_inside_a_transaction(tmp_path):
     folder = tmp_path / "state"
+    loaded(folder, 1)
     with running("--state", str(folder), "--in-flight", "1") as p:
         p.send(*OPENING, *one_row(100))
         p.wait_for_batches(1)
         p.send(*one_row(200), *transaction(300, ("insert", KEYED, ["3", "x"]))[:-1])
         time.sleep(0.2)
-        loaded(folder, 1)
+        loaded(folder, 2)
         time.sleep(0.5)
         assert len(p.batches()) == 1
         p.send(["checkpoint", 305, T0])
-        assert p.wait_for_batches(2)[1][1:4] == [2, 105, 305]
+        assert p.wait_for_batches(2)[1][1:4] == [3, 105, 305]
 
 
 def test_parts_flow_while_a_batch_waits(tmp_path):
+    loaded(tmp_path, 1)
     with running("--state", str(tmp_path), "--in-flight", "1", "--part-rows", "2") as p:
         p.send(*OPENING, *one_row(100))
         p.wait_for_batches(1)
@@ -389,6 +395,7 @@ def test_parts_flow_while_a_batch_waits(tmp_path):
 
 
 def test_snapshots_are_not_counted_as_in_flight(tmp_path):
+    loaded(tmp_path, 1)
     with running("--state", str(tmp_path), "--in-flight", "1") as p:
         p.send(*OPENING)
         for attempt in range(1, 4):
@@ -398,7 +405,7 @@ def test_snapshots_are_not_counted_as_in_flight(tmp_path):
                 ["snapshot-end", KEYED, attempt, 50, 1],
             )
         p.send(*one_row(100))
-        assert p.wait_for_batches(1)[0][1:4] == [4, 50, 105]
+        assert p.wait_for_batches(1)[0][1:4] == [5, 50, 105]
 
 
 def test_min_interval_keeps_batches_apart(tmp_path):
@@ -408,14 +415,14 @@ def test_min_interval_keeps_batches_apart(tmp_path):
         p.wait_for_batches(1)
         assert time.monotonic() - began < 0.5  # the first one need not wait
         p.send(*one_row(200), *one_row(300))
-        assert p.wait_for_batches(2)[1][1:4] == [2, 105, 305]
+        assert p.wait_for_batches(2)[1][1:4] == [3, 105, 305]
         assert time.monotonic() - began >= 0.7
 
 
 def test_without_a_state_folder_the_clock_closes_batches():
     with running("--min-interval", "300ms") as p:
         p.send(*OPENING, *one_row(100), *one_row(200), *one_row(300))
-        assert [f[1:4] for f in p.wait_for_batches(2)] == [[1, 50, 105], [2, 105, 305]]
+        assert [f[1:4] for f in p.wait_for_batches(2)] == [[2, 50, 105], [3, 105, 305]]
 
 
 def test_an_idle_source_moves_the_position_with_few_batches(tmp_path):
@@ -434,11 +441,12 @@ def test_an_idle_source_moves_the_position_with_few_batches(tmp_path):
         p.wait_for(lambda: p.out[-1][0] == "end")
         assert p.out[-2][3] == 1051
         numbers = p.batches()
-        assert [b[1] for b in numbers] == list(range(1, len(numbers) + 1))
+        assert [b[1] for b in numbers] == list(range(2, len(numbers) + 2))
         assert [b[2] for b in numbers[1:]] == [b[3] for b in numbers[:-1]]  # from is the lsn before
 
 
 def test_end_closes_the_last_batch_whatever_is_in_flight(tmp_path):
+    loaded(tmp_path, 1)
     with running("--state", str(tmp_path), "--in-flight", "1", "--min-interval", "1h") as p:
         p.send(*OPENING, *one_row(100), *one_row(200), ["end", 205])
         assert [f[3] for f in p.wait_for_batches(2)] == [105, 205]
@@ -450,7 +458,7 @@ def test_progress_is_in_the_state_folder(tmp_path):
     with running("--state", str(folder)) as p:
         p.send(*OPENING, *one_row(0x100), ["end", 0x105])
         p.wait_for(lambda: p.out and p.out[-1][0] == "end")
-        p.wait_for(lambda: state.value(folder, "batch", "batch") == ["1"])
+        p.wait_for(lambda: state.value(folder, "batch", "batch") == ["2"])
         assert state.value(folder, "run", "batch") == [RUN]
         assert state.value(folder, "position", "batch") == ["0/105"]
 
@@ -507,19 +515,19 @@ def test_a_stream_without_end_drops_the_open_batch():
     frames = [*OPENING, *one_row(100), *one_row(200)]
     for cut in (pack(frames), pack(frames)[:-3], pack(frames[:-1])):
         out = batch(cut, "--min-interval", "1h", code=75, stderr="offset=")
-        assert [f[3] for f in out if f[0] == "batch"] == [105]
+        assert [f[3] for f in out if f[0] == "batch"] == [50, 105]
         assert out[-1] == ["fail", 75]
         assert sum(f[0] == "upsert" for f in out) == 1
 
 
 def test_an_end_inside_a_transaction_drops_the_open_batch():
     out = batch([*OPENING, *one_row(100)[:-1], ["end", 50]])
-    assert without_relations(out) == [START, ["end", 50]]
+    assert changes_of(out) == [START, ["end", 50]]
 
 
 def test_failure_upstream_drops_the_open_batch_and_is_passed_on():
     out = batch([*OPENING, *one_row(100)[:-1], ["fail", 69]], code=69)
-    assert without_relations(out) == [START, ["fail", 69]]
+    assert changes_of(out) == [START, ["fail", 69]]
     assert batch([["fail", 78]], code=78) == [["fail", 78]]
 
 
@@ -591,7 +599,7 @@ def test_a_change_that_cannot_be_is_refused_with_its_offset(name):
     offset = len(pack(frames[:-1]))
     out = batch([*frames, ["end", 1]], code=65, stderr=f"offset={offset}")
     assert out[-1] == ["fail", 65]
-    assert not any(f[0] in ("batch", "snapshot-batch") for f in out)
+    assert not any("batch" in f[0] for f in changes_of(out))
 
 
 # ---------------------------------------------------------------- check, memory
