@@ -23,7 +23,8 @@ from .errors import SqlError, no_such_catalog
 
 # Statements of tests are small and many: planning and class loading are what they wait for, not
 # rows. Interpreted expressions halve the time of a small MERGE (no Java is compiled per query), the
-# C1 compiler alone warms up faster, and without adaptive execution a query is one job, not several.
+# C1 compiler alone warms up faster (its default code cache of 48 MiB would run full, after which
+# nothing is compiled any more), and without adaptive execution a query is one job, not several.
 _CONF = {
     "spark.master": "local[2]",
     "spark.app.name": "warehouse",
@@ -31,7 +32,9 @@ _CONF = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.memory": "3g",
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.driver.extraJavaOptions": (
+        "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC"
+    ),
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.sql.catalogImplementation": "in-memory",
@@ -148,13 +151,13 @@ class Engine:
         """What the innermost error of Spark's or Delta's own says, if any does."""
         java = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
         is_a = self._context._jvm.java.lang.Class.forName("org.apache.spark.SparkThrowable").isInstance
-        state, message = None, str(error)
+        state, message = None, java.getMessage() if java is not None else str(error)
         while java is not None:
             if is_a(java) and java.getSqlState():
                 state, message = java.getSqlState(), java.getMessage()
                 break
             java = java.getCause()
-        message = re.split(r"\n\nJVM stacktrace:|\n== SQL|;\n'", message)[0]
+        message = re.split(r"\nDriver stacktrace:|\n\tat |\n== SQL|;\n'", message or str(error))[0]
         return SqlError(state, self.catalog.shown_path(names.decode_text(message)))
 
 
