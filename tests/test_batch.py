@@ -448,7 +448,9 @@ def test_an_idle_source_moves_the_position_with_few_batches(tmp_path):
 def test_end_closes_the_last_batch_whatever_is_in_flight(tmp_path):
     loaded(tmp_path, 1)
     with running("--state", str(tmp_path), "--in-flight", "1", "--min-interval", "1h") as p:
-        p.send(*OPENING, *one_row(100), *one_row(200), ["end", 205])
+        p.send(*OPENING, *one_row(100))
+        p.wait_for_batches(1)
+        p.send(*one_row(200), ["end", 205])
         assert [f[3] for f in p.wait_for_batches(2)] == [105, 205]
         p.wait_for(lambda: p.out[-1] == ["end", 205])
 
