@@ -10,7 +10,7 @@
 
 enum {
     ROW_GROUP_BYTES = 32 << 20,
-    DATA_BYTES = 256 << 10, /* of a data frame, at most */
+    DATA_BYTES = 128 << 10, /* of a data frame, at most */
     TEXT_SHOWN = 60,        /* of a value, in messages */
 };
 
@@ -22,6 +22,7 @@ struct rows {
     const struct shape *shape;
     const char *name;
     uint64_t rows, size;
+    struct buf data; /* of the file, not yet sent */
     struct buf scratch, line;
 };
 
@@ -77,16 +78,26 @@ void rows_flush(struct stream_out *out)
         msg_exit(EX_TEMPFAIL); /* whoever is gone has said why */
 }
 
+static void send_data(struct rows *r)
+{
+    if (r->data.len == 0)
+        return;
+    pack_bin(stream_frame(r->out, "data", 1), r->data.data, r->data.len);
+    stream_done(r->out);
+    r->size += r->data.len;
+    buf_clear(&r->data);
+    rows_flush(r->out);
+}
+
+/* The sink of the Parquet writer: it comes in small pieces, and goes in larger ones. */
 static int write_data(void *arg, const void *data, size_t len)
 {
     struct rows *r = arg;
-    r->size += len;
     for (const char *p = data; len > 0;) {
-        size_t n = len < DATA_BYTES ? len : DATA_BYTES;
-        pack_bin(stream_frame(r->out, "data", 1), p, n);
-        stream_done(r->out);
-        if (stream_pending(r->out) >= DATA_BYTES)
-            rows_flush(r->out);
+        size_t room = DATA_BYTES - r->data.len, n = len < room ? len : room;
+        bytes_put(&r->data, p, n);
+        if (r->data.len == DATA_BYTES)
+            send_data(r);
         p += n;
         len -= n;
     }
@@ -105,6 +116,7 @@ struct rows *rows_new(struct stream_out *out, bool strict)
 void rows_free(struct rows *r)
 {
     parquet_free(r->parquet);
+    buf_free(&r->data);
     buf_free(&r->scratch);
     buf_free(&r->line);
     free(r);
@@ -143,6 +155,7 @@ void rows_close(struct rows *r)
     if (parquet_close(r->parquet) != 0)
         msg_die(EX_DATAERR, "a row of %s is too large for Parquet: %s", r->to->table->source,
                 strerror(errno));
+    send_data(r);
     msgpack_packer *pk = stream_frame(r->out, "file-end", 3);
     pack_str(pk, r->name);
     msgpack_pack_uint64(pk, r->size);

@@ -81,6 +81,15 @@ static void put_column(struct buf *sql, const struct staged_file *f, const struc
         buf_printf(sql, "CAST(%s AS %s)", there ? staged : "NULL", c->type);
 }
 
+static void put_named(struct buf *sql, const struct staged_file *f, const struct target_column *c,
+                      const char *staged)
+{
+    size_t before = sql->len;
+    put_column(sql, f, c, staged);
+    if (strcmp(sql->data + before, staged) != 0)
+        buf_printf(sql, " AS %s", staged);
+}
+
 static void put_text(struct buf *sql, const char *text)
 {
     quote_text(sql, text, strlen(text));
@@ -114,8 +123,7 @@ static void put_details(struct buf *sql, const struct staged *s, size_t file)
         if (!c->key)
             continue;
         buf_str(sql, ", ");
-        put_column(sql, f, c, c->carried);
-        buf_printf(sql, " AS %s", c->carried);
+        put_named(sql, f, c, c->carried);
     }
 }
 
@@ -132,8 +140,8 @@ static void put_files(struct buf *sql, const struct sql_place *at, const struct 
             const struct target_column *c = &shape->columns[k];
             if (sql_is_unchanged(s, c))
                 continue;
-            put_column(sql, f, c, c->staged);
-            buf_printf(sql, " AS %s, ", c->staged);
+            put_named(sql, f, c, c->staged);
+            buf_str(sql, ", ");
         }
         buf_str(sql, shape->nkey > 0 ? "_removed" : "_cdc_row, _count");
         buf_str(sql, ", _cdc_lsn, _cdc_seq, _cdc_commit_time, _cdc_unrepresentable");
@@ -154,15 +162,14 @@ void sql_files(struct buf *sql, const struct sql_place *at, const struct staged 
 
 /* ---- one row per key ---- */
 
-/* Comma-separated key columns, with or without a table's alias, under one of their names. */
-static void put_keys(struct buf *sql, const struct shape *s, const char *alias, bool carried)
+/* The key columns, with commas between them. */
+static void put_keys(struct buf *sql, const struct shape *s)
 {
     const char *comma = "";
     for (unsigned i = 0; i < s->ncolumns; i++) {
-        const struct target_column *c = &s->columns[i];
-        if (!c->key)
+        if (!s->columns[i].key)
             continue;
-        buf_printf(sql, "%s%s%s", comma, alias, carried ? c->carried : c->staged);
+        buf_printf(sql, "%s%s", comma, s->columns[i].staged);
         comma = ", ";
     }
 }
@@ -191,23 +198,21 @@ static const char *carried_mark(const struct shape *s)
 }
 
 /* b: every staged row, with the values that it has once the rows of the same key before it are
- * reckoned with. These are only as good as they are of the same life: a row that was removed, or
- * came from another key, begins a new one (_life). _next is the part of the key's next row. k… and
- * _at are where the values of this life have to be looked up further: at that key, before that
- * part. */
+ * reckoned with: those of the same life, for a row that came from another key begins a new one
+ * (_life). _next is the part of the key's next row. k… and _at are where the values of this life
+ * have to be looked up further: at that key, before that part. */
 static void put_history(struct buf *sql, const struct staged *s)
 {
     const struct shape *shape = s->table->shape;
     bool carried = sql_has_carried(s);
     const char *mark = carried_mark(shape);
 
-    buf_str(sql, ",\nl AS (SELECT *, count(IF(_removed");
-    if (carried)
-        buf_printf(sql, " OR %s IS NOT NULL", mark);
-    buf_str(sql, ", 1, NULL)) OVER w AS _life, lead(_part) OVER w AS _next FROM f\n"
-                 "  WINDOW w AS (PARTITION BY ");
-    put_keys(sql, shape, "", false);
-    buf_printf(sql, " %s)),\nb AS (SELECT ", order);
+    if (carried) {
+        buf_printf(sql, ",\nl AS (SELECT *, count(%s) OVER (PARTITION BY ", mark);
+        put_keys(sql, shape);
+        buf_printf(sql, " %s) AS _life FROM f)", order);
+    }
+    buf_str(sql, ",\nb AS (SELECT ");
     put_passing(sql, s);
     for (unsigned i = 0; i < shape->ncolumns; i++)
         if (sql_is_unchanged(s, &shape->columns[i]))
@@ -219,9 +224,12 @@ static void put_history(struct buf *sql, const struct staged *s)
                        shape->columns[i].carried);
     if (carried)
         buf_printf(sql, ", first_value(IF(s.%s IS NULL, NULL, s._part)) OVER w AS _at", mark);
-    buf_str(sql, ", s._part, s._next FROM l AS s\n  WINDOW w AS (PARTITION BY ");
-    put_keys(sql, shape, "", false);
-    buf_printf(sql, ", _life %s))", order);
+    buf_str(sql, ", s._part, lead(_part) OVER (PARTITION BY ");
+    put_keys(sql, shape);
+    buf_printf(sql, " %s) AS _next FROM %s AS s\n  WINDOW w AS (PARTITION BY ", order,
+               carried ? "l" : "f");
+    put_keys(sql, shape);
+    buf_printf(sql, "%s %s))", carried ? ", _life" : "", order);
 }
 
 /* s0: of each key the newest row; s1 and so on: with the values that the next hop finds. */
@@ -310,7 +318,7 @@ void sql_changed_rows(struct buf *sql, const struct sql_place *at, const struct 
         hops = count_hops(s);
     } else if (rivals) {
         buf_str(sql, ",\ns0 AS (SELECT * FROM (SELECT *, lead(_part) OVER (PARTITION BY ");
-        put_keys(sql, s->table->shape, "", false);
+        put_keys(sql, s->table->shape);
         buf_printf(sql, " %s) AS _next FROM f) WHERE _next IS NULL)", order);
     } else if (carried) {
         buf_str(sql, ",\ns0 AS (SELECT * FROM f)");
