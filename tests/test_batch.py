@@ -1,5 +1,6 @@
 """cdc-batch, driven with streams made here: what it writes, when it closes batches, how it ends."""
 
+import fcntl
 import io
 import json
 import os
@@ -329,12 +330,30 @@ def running(*arguments, **popen):
         p.process.wait()
 
 
-def loaded(folder, number, run=RUN):
-    """Says what dbx-load would say."""
-    folder.mkdir(exist_ok=True)
-    text = f"pgcdc-state 1\nrun {run} open 0/32\nloaded {run} {number}\n".encode()
-    (folder / "load.tmp").write_bytes(text + b"sum %08x\n" % zlib.crc32(text))
-    (folder / "load.tmp").rename(folder / "load")
+class Loader:
+    """Plays dbx-load's side of the state folder: its lock, and what it says is loaded."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+        self.lock = open(folder / "load.lock", "w")  # noqa: SIM115: close() is its death
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        self.loaded(1)
+
+    def loaded(self, number, run=RUN):
+        text = f"pgcdc-state 1\nrun {run} open 0/32\nloaded {run} {number}\n".encode()
+        (self.folder / "load.tmp").write_bytes(text + b"sum %08x\n" % zlib.crc32(text))
+        (self.folder / "load.tmp").rename(self.folder / "load")
+
+    def dies(self):
+        self.lock.close()
+
+
+@pytest.fixture
+def loader(tmp_path):
+    loader = Loader(tmp_path / "state")
+    yield loader
+    loader.dies()
 
 
 def one_row(lsn):
@@ -347,10 +366,8 @@ def test_start_is_handed_on_at_once():
         p.wait_for(lambda: p.out == [START])
 
 
-def test_changes_gather_while_batches_are_in_flight(tmp_path):
-    folder = tmp_path / "state"
-    loaded(folder, 1)
-    with running("--state", str(folder), "--in-flight", "2") as p:
+def test_changes_gather_while_batches_are_in_flight(loader):
+    with running("--state", str(loader.folder), "--in-flight", "2") as p:
         p.send(*OPENING)
         for lsn in (100, 200, 300, 400):
             p.send(*one_row(lsn))
@@ -358,34 +375,31 @@ def test_changes_gather_while_batches_are_in_flight(tmp_path):
         assert [f[1:4] for f in p.wait_for_batches(2)] == [[2, 50, 105], [3, 105, 205]]
         time.sleep(0.3)
         assert len(p.batches()) == 2
-        loaded(folder, 2)  # and stdin is idle
+        loader.loaded(2)  # and stdin is idle
         assert p.wait_for_batches(3)[2][1:4] == [4, 205, 405]
-        loaded(folder, 4, run="another")
+        loader.loaded(4, run="another")
         p.send(*one_row(500))
         time.sleep(0.5)
         assert len(p.batches()) == 3
-        loaded(folder, 4)
+        loader.loaded(4)
         assert p.wait_for_batches(4)[3][1:4] == [5, 405, 505]
 
 
-def test_a_batch_never_closes_inside_a_transaction(tmp_path):
-    folder = tmp_path / "state"
-    loaded(folder, 1)
-    with running("--state", str(folder), "--in-flight", "1") as p:
+def test_a_batch_never_closes_inside_a_transaction(loader):
+    with running("--state", str(loader.folder), "--in-flight", "1") as p:
         p.send(*OPENING, *one_row(100))
         p.wait_for_batches(1)
         p.send(*one_row(200), *transaction(300, ("insert", KEYED, ["3", "x"]))[:-1])
         time.sleep(0.2)
-        loaded(folder, 2)
+        loader.loaded(2)
         time.sleep(0.5)
         assert len(p.batches()) == 1
         p.send(["checkpoint", 305, T0])
         assert p.wait_for_batches(2)[1][1:4] == [3, 105, 305]
 
 
-def test_parts_flow_while_a_batch_waits(tmp_path):
-    loaded(tmp_path, 1)
-    with running("--state", str(tmp_path), "--in-flight", "1", "--part-rows", "2") as p:
+def test_parts_flow_while_a_batch_waits(loader):
+    with running("--state", str(loader.folder), "--in-flight", "1", "--part-rows", "2") as p:
         p.send(*OPENING, *one_row(100))
         p.wait_for_batches(1)
         for lsn in range(200, 1000, 100):
@@ -394,9 +408,8 @@ def test_parts_flow_while_a_batch_waits(tmp_path):
         assert len(p.batches()) == 1
 
 
-def test_snapshots_are_not_counted_as_in_flight(tmp_path):
-    loaded(tmp_path, 1)
-    with running("--state", str(tmp_path), "--in-flight", "1") as p:
+def test_snapshots_are_not_counted_as_in_flight(loader):
+    with running("--state", str(loader.folder), "--in-flight", "1") as p:
         p.send(*OPENING)
         for attempt in range(1, 4):
             p.send(
@@ -445,9 +458,8 @@ def test_an_idle_source_moves_the_position_with_few_batches(tmp_path):
         assert [b[2] for b in numbers[1:]] == [b[3] for b in numbers[:-1]]  # from is the lsn before
 
 
-def test_end_closes_the_last_batch_whatever_is_in_flight(tmp_path):
-    loaded(tmp_path, 1)
-    with running("--state", str(tmp_path), "--in-flight", "1", "--min-interval", "1h") as p:
+def test_end_closes_the_last_batch_whatever_is_in_flight(loader):
+    with running("--state", str(loader.folder), "--in-flight", "1", "--min-interval", "1h") as p:
         p.send(*OPENING, *one_row(100))
         p.wait_for_batches(1)
         p.send(*one_row(200), ["end", 205])
@@ -485,16 +497,29 @@ def test_output_stays_open_after_end_until_downstream_closes_it(tmp_path):
         assert p.wait(5) == 0
 
 
-def test_a_tee_does_not_keep_it_waiting(tmp_path):
+def test_a_tee_does_not_keep_it_waiting(loader, tmp_path):
     """Nobody hangs up behind a tee: that dbx-load has left its lock says the same."""
-    loaded(tmp_path, 0)
-    done = subprocess.run(
-        f"'{PROGRAM}' --state '{tmp_path}' | tee '{tmp_path}/copy' | cat > /dev/null; exit ${{PIPESTATUS[0]}}",
-        shell=True, executable="/bin/bash", timeout=20, check=False,
-        input=pack([*OPENING, *one_row(100), ["end", 105]]),
-    )  # fmt: skip
-    assert done.returncode == 0
+    with subprocess.Popen(
+        f"'{PROGRAM}' --state '{loader.folder}' | tee '{tmp_path}/copy' | cat > /dev/null; "
+        "exit ${PIPESTATUS[0]}",
+        shell=True, executable="/bin/bash", stdin=subprocess.PIPE,
+    ) as p:  # fmt: skip
+        p.stdin.write(pack([*OPENING, *one_row(100), ["end", 105]]))
+        p.stdin.close()
+        time.sleep(1.5)
+        assert p.poll() is None
+        loader.dies()
+        assert p.wait(10) == 0
     assert unpack((tmp_path / "copy").read_bytes())[-1] == ["end", 105]
+
+
+def test_a_loader_that_dies_behind_a_tee_ends_it_quietly(loader):
+    with running("--state", str(loader.folder)) as p:
+        p.send(*OPENING, *one_row(100))
+        p.wait_for_batches(1)
+        loader.dies()
+        assert p.process.wait(10) == 75
+        assert p.process.stderr.read() == b""
 
 
 def test_downstream_that_dies_ends_it_quietly(tmp_path):
