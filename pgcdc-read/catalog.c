@@ -33,8 +33,8 @@ static const char tables_sql[] =
     "  string_agg(attnum::text, ',' ORDER BY attnum) AS nums,"
     "  bool_and(has_column_privilege(c.oid, attnum, 'SELECT')) AS readable"
     "  FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped"
-    "  AND CASE WHEN p.attnames IS NULL THEN attgenerated = ''"
-    "  ELSE attname::text = ANY (p.attnames) END) AS a"
+    "  AND (attgenerated = '' OR %s)"
+    "  AND (p.attnames IS NULL OR attname::text = ANY (p.attnames))) AS a"
     " ORDER BY 2, 3";
 
 static char *text(PGresult *r, int row, int column)
@@ -99,7 +99,8 @@ bool catalog_tables(struct run *run, struct trouble *t)
     char *publications = source_array(names->items, names->n);
     struct buf sql = {0};
 
-    buf_printf(&sql, tables_sql, run->version >= 150000 ? published_15 : published_14);
+    buf_printf(&sql, tables_sql, run->version >= 150000 ? published_15 : published_14,
+               run->version >= 180000 ? "true" : "false"); /* before 18 none is sent */
     PGresult *r = source_query(&run->loop, run->loop.sql, t, sql.data, publications, NULL);
     for (int i = 0; r && i < PQntuples(r); i++)
         if (arguments_select(run->arguments, PQgetvalue(r, i, 1), PQgetvalue(r, i, 2)))
@@ -118,14 +119,25 @@ static const char table_sql[] =
 
 static const char columns_sql[] =
     "SELECT a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull,"
-    " a.attisdropped OR a.attgenerated <> '' OR NOT a.attnum = ANY ($2::int2[]),"
+    " a.attisdropped, a.attgenerated <> '', a.attnum = ANY ($2::int2[]),"
     " EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND i.indisprimary"
     "  AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])),"
     " EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND i.indisreplident"
     "  AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))"
     " FROM pg_attribute a WHERE a.attrelid = $1::oid AND a.attnum > 0 ORDER BY a.attnum";
 
-enum { ATTNUM, NAME, TYPE, TYPMOD, NOTNULL, NOT_SENT, PRIMARY, IDENTITY }; /* its columns */
+enum {
+    ATTNUM,
+    NAME,
+    TYPE,
+    TYPMOD,
+    NOTNULL,
+    DROPPED,
+    GENERATED,
+    SENT,
+    PRIMARY,
+    IDENTITY
+}; /* its columns */
 
 static const char types_sql[] =
     "WITH RECURSIVE t AS ("
@@ -174,12 +186,12 @@ static struct relation *shape_of_catalog(const struct table *table, PGresult *he
     unsigned n = 0;
 
     for (int i = 0; i < PQntuples(all); i++)
-        n += !truth(all, i, NOT_SENT);
+        n += truth(all, i, SENT);
     struct relation *r = relation_new(table->oid, PQgetvalue(head, 0, 0), PQgetvalue(head, 0, 1),
                                       *PQgetvalue(head, 0, 2), n);
     struct column *c = r->columns;
     for (int i = 0; i < PQntuples(all); i++)
-        if (!truth(all, i, NOT_SENT))
+        if (truth(all, i, SENT))
             *c++ = (struct column){.name = text(all, i, NAME),
                                    .oid = number(all, i, TYPE),
                                    .typmod = (int32_t)strtol(PQgetvalue(all, i, TYPMOD), NULL, 10),
@@ -187,48 +199,62 @@ static struct relation *shape_of_catalog(const struct table *table, PGresult *he
     return r;
 }
 
-/* The catalog's row for a column of the message, or -1. */
-static int same_column(PGresult *all, const struct column *c)
+/* The attnum of the column with this name and type in the catalog, or 0. */
+static int attnum_now(PGresult *all, const struct column *c)
 {
     for (int i = 0; i < PQntuples(all); i++)
-        if (!truth(all, i, NOT_SENT) && !strcmp(PQgetvalue(all, i, NAME), c->name) &&
+        if (!truth(all, i, DROPPED) && !strcmp(PQgetvalue(all, i, NAME), c->name) &&
             number(all, i, TYPE) == c->oid)
-            return i;
-    return -1;
-}
-
-/* A table that never lost a column has its columns in the message in the places they have now. */
-static bool never_lost_a_column(PGresult *all)
-{
-    for (int i = 0; i < PQntuples(all); i++)
-        if (truth(all, i, NOT_SENT))
-            return false;
-    return true;
-}
-
-static int attnum_of(const struct table *table, const struct column *c, unsigned place,
-                     PGresult *all)
-{
-    const struct relation *sent = table->sent;
-    int row = same_column(all, c);
-
-    if (row >= 0)
-        return (int)number(all, row, ATTNUM);
-    for (unsigned i = 0; sent && i < sent->ncolumns; i++)
-        if (!strcmp(sent->columns[i].name, c->name) && sent->columns[i].oid == c->oid)
-            return sent->columns[i].attnum;
-    if (never_lost_a_column(all) && place < (unsigned)PQntuples(all))
-        return (int)number(all, (int)place, ATTNUM);
+            return (int)number(all, i, ATTNUM);
     return 0;
 }
 
-static void place_columns(struct relation *r, const struct table *table, PGresult *all)
+/* The same in the shape that was sent before, or 0. */
+static int attnum_before(const struct relation *sent, const struct column *c)
 {
-    int before = 0;
+    for (unsigned i = 0; sent && i < sent->ncolumns; i++)
+        if (!strcmp(sent->columns[i].name, c->name) && sent->columns[i].oid == c->oid)
+            return sent->columns[i].attnum;
+    return 0;
+}
+
+/* The attnum that no column of a message with n columns can have reached. Where none was ever
+ * dropped and none is left out, they are numbered without gaps. */
+static int attnum_limit(PGresult *all, unsigned n)
+{
+    bool no_gaps = true, last_sent = true;
+
+    for (int i = 0; i < PQntuples(all); i++) {
+        bool sent = truth(all, i, SENT);
+        if (truth(all, i, DROPPED) || truth(all, i, GENERATED) || (sent && !last_sent))
+            no_gaps = false;
+        last_sent = sent; /* what comes after the last of them was added since */
+    }
+    return no_gaps ? (int)n + 1 : PQntuples(all) + 1;
+}
+
+/*
+ * A message has no attnums, but its columns are in their order. Those found by name and type have
+ * theirs; a run of others (renamed, changed or dropped since) is proven if it exactly fills the gap
+ * between its neighbours'.
+ */
+static void place_columns(struct relation *r, const struct relation *sent, PGresult *all)
+{
+    int limit = attnum_limit(all, r->ncolumns), before = 0;
 
     for (unsigned i = 0; i < r->ncolumns; i++) {
+        int now = attnum_now(all, &r->columns[i]), then = attnum_before(sent, &r->columns[i]);
+        bool ambiguous = now && then && now != then; /* dropped, and another one added */
+        r->columns[i].attnum = ambiguous ? 0 : now ? now : then;
+    }
+    for (unsigned i = 0; i < r->ncolumns; i++) {
         struct column *c = &r->columns[i];
-        c->attnum = attnum_of(table, c, i, all);
+        unsigned next = i;
+        while (next < r->ncolumns && !r->columns[next].attnum)
+            next++;
+        int after = next < r->ncolumns ? r->columns[next].attnum : limit;
+        if (!c->attnum && after - before - 1 == (int)(next - i))
+            c->attnum = before + 1;
         if (c->attnum <= before)
             msg_die(EX_CONFIG,
                     "the table has changed its shape since, and which column of now is the '%s' of "
@@ -298,7 +324,7 @@ struct relation *catalog_relation(struct run *run, struct table *table, const st
         *t = (struct trouble){.text = "the table was dropped meanwhile"};
     } else if (all) {
         r = m ? shape_of_message(m) : shape_of_catalog(table, head, all);
-        place_columns(r, table, all);
+        place_columns(r, table->sent, all);
         complete_columns(r, all);
         r->relfilenode = PQntuples(head) ? number(head, 0, 3)
                          : table->sent   ? table->sent->relfilenode

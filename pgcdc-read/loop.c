@@ -85,7 +85,8 @@ static void follow_state(struct loop *l)
         loop_status(l);
 }
 
-/* Where `tee` or ssh hides that downstream has gone, dbx-load's free lock says it. */
+/* Where `tee` or ssh hides that downstream has gone, dbx-load's lock says it: it was held when our
+ * run was taken up. */
 static void look(struct loop *l)
 {
     bool lock_is_free = state_lock_is_free(l->state, "load");
@@ -93,10 +94,8 @@ static void look(struct loop *l)
     l->look_due = clock_ms() + LOOK_EVERY;
     if (l->watch < 0 || lock_is_free)
         follow_state(l);
-    if (l->served && lock_is_free && !l->hung_up)
+    if (lock_is_free && !l->hung_up && l->load.run && !strcmp(l->load.run, l->run))
         hang_up(l);
-    if (!lock_is_free && l->load.run && !strcmp(l->load.run, l->run))
-        l->served = true;
 }
 
 static void write_some(struct loop *l)
@@ -128,9 +127,12 @@ bool loop_wait(struct loop *l, int fd, short events, int64_t until)
 
     if (l->quit_on_stop && stop_requested())
         msg_exit(EX_TEMPFAIL);
-    write_some(l);
-    until = tick(l, until);
     bool pending = stream_pending(l->out) > 0;
+    write_some(l);
+    if (pending && !stream_pending(l->out))
+        return false;
+    pending = stream_pending(l->out) > 0;
+    until = tick(l, until);
     struct pollfd p[N] = {
         [FD] = {.fd = fd, .events = events},
         [OUT] = {.fd = !l->hung_up && (l->can_hang_up || pending) ? STDOUT_FILENO : -1,

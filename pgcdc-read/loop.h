@@ -35,7 +35,6 @@ struct loop {
     int64_t status_due, look_due;
     int watch;
     bool can_hang_up; /* stdout is a pipe or a socket */
-    bool served;      /* dbx-load has taken up our run, and held its lock */
 };
 
 /* Makes stdout non-blocking and begins to follow the state. run and state stay the caller's. */

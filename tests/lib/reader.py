@@ -3,6 +3,7 @@ what it has applied."""
 
 import fcntl
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -36,6 +37,7 @@ class Reader:
         self.frames = []
         self.said = ""
         self._held = threading.Event()
+        self._hung_up = threading.Event()
         self._threads = [
             threading.Thread(target=self._read, daemon=True),
             threading.Thread(target=self._listen, daemon=True),
@@ -63,11 +65,16 @@ class Reader:
         self._held.wait()
         unpacker = msgpack.Unpacker(max_buffer_size=1 << 30)
         try:
-            while chunk := os.read(self.process.stdout.fileno(), 1 << 16):
-                unpacker.feed(chunk)
-                self.frames.extend(unpacker)
-        except (OSError, ValueError):  # hang_up() has closed it
-            pass
+            while not self._hung_up.is_set():
+                # with a time-out, because a read under way would keep the pipe open
+                if select.select([self.process.stdout], [], [], 0.05)[0]:
+                    chunk = os.read(self.process.stdout.fileno(), 1 << 16)
+                    if not chunk:
+                        break
+                    unpacker.feed(chunk)
+                    self.frames.extend(unpacker)
+        finally:
+            self.process.stdout.close()
 
     def _listen(self):
         for line in self.process.stderr:
@@ -75,7 +82,8 @@ class Reader:
 
     def hang_up(self):
         """Downstream goes away."""
-        self.process.stdout.close()
+        self._hung_up.set()
+        self._threads[0].join(10)
 
     def of(self, *types):
         return [frame for frame in list(self.frames) if frame[0] in types]
@@ -85,15 +93,16 @@ class Reader:
             assert self.process.poll() is None or len(self.of(type_)) >= count, self.said
             return len(self.of(type_)) >= count
 
-        wait_for(enough, timeout, f"{count} frames {type_}: {self.said}")
+        wait_for(enough, timeout, f"{count} frames {type_}")
         return self.of(type_)
 
     def wait_checkpoint(self, lsn, timeout=20):
-        wait_for(
-            lambda: any(frame[1] >= lsn for frame in self.of("checkpoint")),
-            timeout,
-            f"a checkpoint at {lsn}: {self.said}",
-        )
+        def there():
+            done = any(frame[1] >= lsn for frame in self.of("checkpoint"))
+            assert done or self.process.poll() is None, self.said
+            return done
+
+        wait_for(there, timeout, f"a checkpoint at {lsn_text(lsn)}")
 
     def stop(self, number=signal.SIGTERM):
         self.process.send_signal(number)
