@@ -18,6 +18,7 @@ record)
     ;;
 replay)
     export CDC_STATE=$3/.state # another target has a state of its own
+    mkdir -p "$3"
     cdc-batch <"$2" |
         cdc-merge --catalog "${CATALOG:-workspace}" |
         dbx-load --to-dir "$3"

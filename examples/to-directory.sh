@@ -7,6 +7,7 @@ set -euo pipefail
 
 directory=${1:?usage: to-directory.sh DIRECTORY}
 export CDC_STATE=${CDC_STATE:-$directory/.state}
+mkdir -p "$directory"
 
 pgcdc-read --once --create-slot --slot "${SLOT:-pgcdc_directory}" \
     --publication "${PUBLICATION:-airbyte_publication}" |
