@@ -109,7 +109,7 @@ class Workload:
         elif kind < 0.97:
             run("DELETE FROM once WHERE id = %s", [r.randint(1, self.next_once)])
         else:
-            run("UPDATE once SET v = v + 1 WHERE id % 7 = %s", [r.randint(0, 6)])
+            run("UPDATE once SET v = v + 1 WHERE id %% 7 = %s", [r.randint(0, 6)])
 
 
 class Watcher:
