@@ -89,12 +89,11 @@ static void follow_state(struct loop *l)
  * run was taken up. */
 static void look(struct loop *l)
 {
-    bool lock_is_free = state_lock_is_free(l->state, "load");
-
     l->look_due = clock_ms() + LOOK_EVERY;
-    if (l->watch < 0 || lock_is_free)
+    if (l->watch < 0)
         follow_state(l);
-    if (lock_is_free && !l->hung_up && l->load.run && !strcmp(l->load.run, l->run))
+    bool served = l->load.run && !strcmp(l->load.run, l->run);
+    if (served && !l->hung_up && state_lock_is_free(l->state, "load"))
         hang_up(l);
 }
 

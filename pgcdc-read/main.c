@@ -212,5 +212,8 @@ int main(int argc, char **argv)
     send_start(&run, 0);
     if (state)
         wait_for_load(&run);
-    return a.snapshot == SNAPSHOT_ONLY ? snapshot_only(&run) : replicate(&run, target);
+    int code = a.snapshot == SNAPSHOT_ONLY ? snapshot_only(&run) : replicate(&run, target);
+    PQfinish(run.loop.stream);
+    PQfinish(run.loop.sql);
+    return code;
 }

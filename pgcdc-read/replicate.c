@@ -14,6 +14,7 @@
 #define PATIENCE (10 * 60000)  /* ms that the server may stay away */
 #define STOP_PATIENCE 10000    /* ms that a transaction may take to end after a signal */
 #define STATUS_EVERY 1000      /* ms, at most */
+#define ASK_EVERY 200          /* ms */
 #define POSITION_EVERY 1000    /* ms between writes of our own state, which is for eyes */
 #define KEEPALIVES_A_SECOND 20 /* more, for nothing: the server waits for us to go */
 #define CONFIRM_PATIENCE 10000 /* ms for the slot to move after everything is applied */
@@ -49,14 +50,17 @@ static bool same_system(struct run *run, PGconn *c, struct trouble *t)
     return r != NULL;
 }
 
-/* Three status updates fit into the time after which the server gives us up. */
+/* Three status updates fit into the time after which the server gives us up; who waits for an end
+ * asks more often. */
 static bool read_timeout(struct loop *l, PGconn *c, struct trouble *t)
 {
     PGresult *r = source_query(
         l, c, t, "SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'", NULL);
     long ms = r && PQntuples(r) ? strtol(PQgetvalue(r, 0, 0), NULL, 10) : 0;
 
-    l->status_every = ms > 0 && ms / 4 < STATUS_EVERY ? ms / 4 : STATUS_EVERY;
+    l->status_every = l->ask ? ASK_EVERY : STATUS_EVERY;
+    if (ms > 0 && ms / 4 < l->status_every)
+        l->status_every = ms / 4;
     PQclear(r);
     return r != NULL;
 }
@@ -110,6 +114,7 @@ bool replicate_connect(struct changes *c, struct trouble *t)
     PGconn *conn = source_connect(l, run->arguments->conninfo, true, t);
     if (!conn)
         return false;
+    l->ask = c->target != 0;
     if (!same_system(run, conn, t) || !read_timeout(l, conn, t) || !start(c, conn, t)) {
         PQfinish(conn);
         return false;
@@ -118,7 +123,6 @@ bool replicate_connect(struct changes *c, struct trouble *t)
     changes_reset(c);
     l->stream = conn;
     l->received = c->position;
-    l->ask = c->target != 0;
     loop_status(l);
     msg_info("streaming from %s", LSN_TEXT(c->position));
     return true;
@@ -172,7 +176,7 @@ static bool take_keepalive(struct replication *r, const char *data, struct troub
     if (!data[17])
         return true;
     loop_status(l);
-    if (!l->ask && wants_us_to_go(r, wal_end)) {
+    if (wants_us_to_go(r, wal_end)) {
         *t = (struct trouble){.text = "the server is shutting down"};
         return false;
     }

@@ -19,7 +19,7 @@ bool trouble_is_temporary(const struct trouble *t)
         "08",    /* connection exception */
         "40",    /* transaction rollback */
         "53",    /* insufficient resources: too many connections, disk full */
-        "57P",   /* operator intervention: shutting down, starting up, terminated */
+        "57",    /* operator intervention: shutting down, starting up, terminated */
         "55006", /* object in use: our own predecessor still has the slot */
         "55P03", /* lock not available */
     };
