@@ -139,6 +139,8 @@ struct relation *relation_unpack(struct frame *f)
             r->relfilenode = oid(f);
         } else if (!strcmp(name, "columns") && !r->columns) {
             r->ncolumns = frame_array(f);
+            if (r->ncolumns > 1600)
+                frame_bad(f, "a table has at most 1600 columns");
             r->columns = mem_alloc(r->ncolumns * sizeof *r->columns);
             for (unsigned i = 0; i < r->ncolumns; i++) {
                 column_unpack(f, &r->columns[i]);

@@ -31,11 +31,15 @@ void state_lock(const char *dir, const char *stage)
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
         msg_die(EX_CONFIG, "cannot use the state folder: %s file=%s", strerror(errno), path);
-    if (flock(fd, LOCK_EX | LOCK_NB))
-        msg_die(EX_TEMPFAIL,
-                "another %s is at work with this state folder; stop it, or give this pipeline a "
-                "folder of its own dir=%s",
-                msg_program(), dir);
+    /* who looks whether a lock is free holds it for a moment: try for a fifth of a second */
+    for (int tries = 0; flock(fd, LOCK_EX | LOCK_NB); tries++) {
+        if (tries == 20)
+            msg_die(EX_TEMPFAIL,
+                    "another %s is at work with this state folder; stop it, or give this pipeline "
+                    "a folder of its own dir=%s",
+                    msg_program(), dir);
+        usleep(10000);
+    }
     free(path); /* the descriptor stays open: the lock lives as long as the process */
 }
 

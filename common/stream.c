@@ -216,7 +216,8 @@ struct stream_out {
     int fd;
     bool json;
     struct buf buf; /* whole frames that wait, then the one being packed */
-    size_t frame;   /* where the frame being packed begins */
+    size_t frame;   /* where the frame being packed begins, */
+    bool packing;   /* if one is */
     size_t sent;    /* bytes of buf already written */
     struct buf line;
     msgpack_packer pk;
@@ -253,6 +254,7 @@ void stream_out_free(struct stream_out *out)
 msgpack_packer *stream_frame(struct stream_out *out, const char *type, unsigned elements)
 {
     out->frame = out->buf.len;
+    out->packing = true;
     msgpack_pack_array(&out->pk, elements + 1);
     pack_str(&out->pk, type);
     return &out->pk;
@@ -260,6 +262,7 @@ msgpack_packer *stream_frame(struct stream_out *out, const char *type, unsigned 
 
 void stream_done(struct stream_out *out)
 {
+    out->packing = false;
     if (!out->json)
         return;
     const unsigned char *p = (const unsigned char *)out->buf.data;
@@ -447,12 +450,8 @@ void start_free(struct start *s)
 
 void stream_fail(struct stream_out *out, int code)
 {
-    if (out->frame < out->buf.len && !out->json) { /* a frame may be half packed */
-        const unsigned char *p = (const unsigned char *)out->buf.data;
-        struct mp c = {p + out->frame, p + out->buf.len};
-        if (mp_skip(&c, STREAM_FRAME_MAX, NULL) != 1)
-            out->buf.len = out->frame;
-    }
+    if (out->packing) /* a frame that is half packed is nothing for downstream */
+        out->buf.len = out->frame;
     msgpack_pack_int(stream_frame(out, "fail", 1), code);
     stream_done(out);
     stream_flush(out);
