@@ -290,8 +290,9 @@ struct batch *batch_load(const char *dir, const char *run, uint64_t number)
 
     read_whole(path, &bytes);
     if (!manifest_open(&bytes, &f))
-        fail(EX_DATAERR, "a batch's manifest is damaged; restore the state folder, or move it away "
-                         "to read the tables again file=%s",
+        fail(EX_DATAERR,
+             "a batch's manifest is damaged; restore the state folder, or move it away "
+             "to read the tables again file=%s",
              path);
     struct batch *b = batch_unpack(&f, run);
     buf_free(&bytes);

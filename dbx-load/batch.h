@@ -41,8 +41,8 @@ struct step {
 
     /* Progress that is in the state. */
     bool done;
-    char *statement;  /* the id of the last one sent, or NULL */
-    int64_t version;  /* of a table without a key, before the first sending; -1: not noted */
+    char *statement; /* the id of the last one sent, or NULL */
+    int64_t version; /* of a table without a key, before the first sending; -1: not noted */
 
     /* And what is not. */
     struct table *table;
@@ -89,7 +89,8 @@ void batch_forget_others(const struct batch *list, const char *dir);
 /* A step's statement with the permit's path in its gaps; free() it. */
 char *batch_sql(const struct fragments *f, const char *permit);
 
-/* Names that come from the stream and become part of paths: letters, digits and . _ - (not first). */
+/* Names that come from the stream and become part of paths: letters, digits and . _ - (not first).
+ */
 bool batch_name_is_safe(const char *name);
 
 #endif

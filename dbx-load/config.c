@@ -61,7 +61,8 @@ const char *config_warehouse(const char *http_path, char **id)
         return NULL;
     }
     if (!strncmp(http_path, "sql/protocolv1/", 15))
-        return "is that of a cluster; use a SQL warehouse: its path begins with /sql/1.0/warehouses/";
+        return "is that of a cluster; use a SQL warehouse: its path begins with "
+               "/sql/1.0/warehouses/";
     return "is not that of a SQL warehouse: /sql/1.0/warehouses/ID";
 }
 

@@ -8,13 +8,14 @@
 #include <stdbool.h>
 
 struct config {
-    char *base;      /* https://host[:port], nothing behind it */
-    char *host;      /* host[:port]; names the target in the state */
+    char *base; /* https://host[:port], nothing behind it */
+    char *host; /* host[:port]; names the target in the state */
     char *token;
     char *warehouse; /* the SQL warehouse's id */
 };
 
-/* Fills config; each text may be NULL. What is missing or wrong exits with 78 and says how to set it. */
+/* Fills config; each text may be NULL. What is missing or wrong exits with 78 and says how to set
+ * it. */
 void config_read(struct config *config, const char *host, const char *http_path,
                  const char *warehouse_id);
 void config_free(struct config *config);

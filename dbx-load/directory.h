@@ -13,8 +13,8 @@
 
 #include "load.h"
 
-/* Makes the folders and the permit. What the run before wrote and did not acknowledge goes: it comes
- * again. Call it before the ledger's run changes. */
+/* Makes the folders and the permit. What the run before wrote and did not acknowledge goes: it
+ * comes again. Call it before the ledger's run changes. */
 void directory_open(struct load *load);
 
 /* A staged file to write to; directory_close makes it durable. */

@@ -32,7 +32,8 @@ struct http_transfer {
     bool too_large;
 };
 
-_Static_assert(sizeof((struct http_request *)0)->error >= CURL_ERROR_SIZE, "libcurl writes that much");
+_Static_assert(sizeof((struct http_request *)0)->error >= CURL_ERROR_SIZE,
+               "libcurl writes that much");
 
 struct http {
     CURLM *multi;
@@ -318,17 +319,13 @@ static int start_due(struct http *h, int timeout)
     return timeout;
 }
 
-bool http_turn(struct http *h, int fd, int timeout_ms)
+/* Moves the transfers on. True: at least one was finished. */
+static bool move(struct http *h)
 {
-    struct curl_waitfd extra = {.fd = fd, .events = CURL_WAIT_POLLIN};
     int running, left;
+    bool finished = false;
     CURLMsg *m;
 
-    int timeout = start_due(h, timeout_ms);
-    curl_multi_perform(h->multi, &running);
-    if (timeout < 0)
-        timeout = 60 * 1000;
-    curl_multi_poll(h->multi, &extra, fd >= 0, timeout, NULL);
     curl_multi_perform(h->multi, &running);
     while ((m = curl_multi_info_read(h->multi, &left))) {
         struct http_transfer *t;
@@ -337,10 +334,23 @@ bool http_turn(struct http *h, int fd, int timeout_ms)
             continue;
         curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&t);
         finish(h, t, code);
+        finished = true;
+    }
+    return finished;
+}
+
+bool http_turn(struct http *h, int fd, int timeout_ms)
+{
+    struct curl_waitfd extra = {.fd = fd, .events = CURL_WAIT_POLLIN};
+    struct pollfd stream = {.fd = fd, .events = POLLIN};
+    int timeout = start_due(h, timeout_ms);
+
+    if (!move(h)) {
+        curl_multi_poll(h->multi, &extra, fd >= 0, timeout < 0 ? 60 * 1000 : timeout, NULL);
+        move(h);
     }
     /* curl passes a hang-up over in silence */
-    struct pollfd again = {.fd = fd, .events = POLLIN};
-    return fd >= 0 && poll(&again, 1, 0) > 0;
+    return fd >= 0 && poll(&stream, 1, 0) > 0;
 }
 
 struct http_request *http_run(struct http *h, struct http_request *r)
@@ -387,16 +397,24 @@ const char *http_reason(struct http_request *r)
     return r->body.data;
 }
 
+bool http_token_refused(struct http_request *r)
+{
+    /* The service says 403 to a token that it does not know, too. */
+    return r->status == 401 ||
+           (r->status == 403 && r->body.len && strstr(r->body.data, "access token"));
+}
+
 void http_fail(struct http_request *r, const char *what, const char *right)
 {
+    bool token = http_token_refused(r);
     const char *reason = http_reason(r);
 
+    if (token)
+        fail(EX_CONFIG, "the token was refused; make a new one and set DATABRICKS_TOKEN (%s)",
+             reason);
     switch (r->status) {
     case 0:
         fail(EX_TEMPFAIL, "%s: %s", what, reason);
-    case 401:
-        fail(EX_CONFIG, "%s: the token was refused; make a new one and set DATABRICKS_TOKEN (%s)",
-             what, reason);
     case 403:
         if (right)
             fail(EX_CONFIG, "%s: not allowed: %s; it takes %s", what, reason, right);

@@ -29,9 +29,9 @@ struct http_request {
     void *arg;
 
     /* The answer, valid in done(). */
-    int status;       /* of HTTP; 0: there is none, and error says why */
-    bool lost;        /* there is no answer, the request was `once`, and it may have arrived */
-    struct buf body;  /* NUL-terminated */
+    int status;      /* of HTTP; 0: there is none, and error says why */
+    bool lost;       /* there is no answer, the request was `once`, and it may have arrived */
+    struct buf body; /* NUL-terminated */
     char error[256];
     bool finished;
 };
@@ -52,8 +52,8 @@ struct http_request *http_run(struct http *h, struct http_request *r);
 void http_request_free(struct http_request *r);
 
 /*
- * One turn of the loop: waits until a request moves, fd (-1 for none) is readable, or timeout_ms (-1
- * for none) have passed, and calls done for what is finished. True: fd is readable.
+ * One turn of the loop: waits until a request moves, fd (-1 for none) is readable, or timeout_ms
+ * (-1 for none) have passed, and calls done for what is finished. True: fd is readable.
  */
 bool http_turn(struct http *h, int fd, int timeout_ms);
 
@@ -66,9 +66,13 @@ unsigned http_pending(const struct http *h);
 /* What the service said about a request that failed, in one short line (owned by the request). */
 const char *http_reason(struct http_request *r);
 
+/* True if it was refused because of the token, not for want of a right. */
+bool http_token_refused(struct http_request *r);
+
 /*
  * Gives up because of a request's answer: 401 and 403 and other refusals exit with 78, no answer
- * and the server's own errors with 75. what: what was tried; right: the right that it takes, or NULL.
+ * and the server's own errors with 75. what: what was tried; right: the right that it takes, or
+ * NULL.
  */
 _Noreturn void http_fail(struct http_request *r, const char *what, const char *right);
 

@@ -58,7 +58,8 @@ static void read_batch(struct ledger *l, const struct state_line *line)
 {
     uint64_t n = number(l, line, 1), steps = number(l, line, 3);
     lsn_t lsn = position(l, line, 2);
-    struct batch *b = steps ? batch_load(l->dir, line->word[0], n) : batch_new(line->word[0], n, lsn);
+    struct batch *b =
+        steps ? batch_load(l->dir, line->word[0], n) : batch_new(line->word[0], n, lsn);
 
     if (b->number != n || b->nsteps != steps || b->lsn != lsn)
         fail(EX_DATAERR, "a batch's manifest is not the one that the state means dir=%s", l->dir);
@@ -205,9 +206,10 @@ void ledger_free(struct ledger *l)
         free((void *)(uintptr_t)l->snapshots[i].schema);
         free((void *)(uintptr_t)l->snapshots[i].table);
     }
-    char **owned[] = {&l->source.system, &l->source.database, &l->source.slot,
-                      &l->source.publications, &l->host, &l->catalog, &l->namespace, &l->staging,
-                      &l->run, &l->loaded_run, &l->error};
+    char **owned[] = {
+        &l->source.system, &l->source.database, &l->source.slot, &l->source.publications,
+        &l->host,          &l->catalog,         &l->namespace,   &l->staging,
+        &l->run,           &l->loaded_run,      &l->error};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free(*owned[i]);
     free(l->snapshots);

@@ -280,6 +280,7 @@ static void take(struct receive *r, struct frame *f)
     else if (frame_is(f, "load")) {
         r->holding = true;
         r->held = *f;
+        r->held.type = r->held.type_buf;
     } else if (frame_is(f, "end") || frame_is(f, "fail"))
         take_end(r, f);
 }

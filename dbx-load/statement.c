@@ -105,8 +105,8 @@ static void proceed(struct statement *s)
         s->done(s);
         return;
     }
-    struct http_request *r = http_request(
-        "GET", mem_printf(STATEMENTS "/%s/result/chunks/%llu", s->id, (unsigned long long)s->chunk));
+    struct http_request *r = http_request("GET", mem_printf(STATEMENTS "/%s/result/chunks/%llu",
+                                                            s->id, (unsigned long long)s->chunk));
     r->done = chunk_came;
     r->arg = s;
     http_send(s->warehouse->http, r);
@@ -317,8 +317,9 @@ void statement_fail(const struct statement *s, const char *what, const char *rig
         fail(EX_CONFIG, "%s: not allowed%s%s: %s", what, right ? ", it takes " : "",
              right ? right : "", s->message);
     if (statement_no_catalog(s))
-        fail(EX_CONFIG, "%s: the catalog does not exist; create it, or name another with cdc-merge "
-                        "--catalog: %s",
+        fail(EX_CONFIG,
+             "%s: the catalog does not exist; create it, or name another with cdc-merge "
+             "--catalog: %s",
              what, s->message);
     /* Class 42 is a statement that can't succeed as it is (but for 42K03, a file that is gone: a
      * newer run may have fenced this one off). What else fails may pass. */

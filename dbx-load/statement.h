@@ -66,11 +66,11 @@ size_t statement_rows(const struct statement *s);
 const char *statement_cell(const struct statement *s, size_t row, size_t column);
 
 /* How it failed. */
-bool statement_conflict(const struct statement *s);   /* another commit came in between: send again */
-bool statement_no_table(const struct statement *s);   /* the table does not exist */
-bool statement_no_schema(const struct statement *s);  /* nor does its schema */
+bool statement_conflict(const struct statement *s); /* another commit came in between: send again */
+bool statement_no_table(const struct statement *s); /* the table does not exist */
+bool statement_no_schema(const struct statement *s); /* nor does its schema */
 bool statement_no_catalog(const struct statement *s);
-bool statement_exists(const struct statement *s);     /* what was to be created exists already */
+bool statement_exists(const struct statement *s); /* what was to be created exists already */
 bool statement_forbidden(const struct statement *s);
 
 /* Gives up because it failed; what: what was tried, on what. right: the right it takes, or NULL. */

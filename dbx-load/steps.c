@@ -10,7 +10,7 @@
 #include "table.h"
 
 enum {
-    TRIES = 10,       /* of one step that meets concurrent commits, or a table that changes */
+    TRIES = 10,          /* of one step that meets concurrent commits, or a table that changes */
     HISTORY_FIRST = 100, /* commits looked at; more if that does not reach back far enough */
     HISTORY_MORE = 100
 };
@@ -245,10 +245,10 @@ static void succeeded(struct table *t, struct statement *st)
 /* What was tried, and the right that it takes, for a message. */
 static _Noreturn void give_up(struct table *t, const struct statement *st)
 {
-    static const char *const doing[] = {"looking at", "reading the properties of",
-                                        "making the schema of", "making", "changing",
-                                        "reading the version of", "reading the history of",
-                                        "making and filling", "applying to"};
+    static const char *const doing[] = {
+        "looking at", "reading the properties of", "making the schema of",   "making",
+        "changing",   "reading the version of",    "reading the history of", "making and filling",
+        "applying to"};
     const struct step *step = t->step;
     struct buf right = {0};
     char *what = mem_printf("%s %s (batch %llu, source %s)", doing[t->asked], t->name,

@@ -17,10 +17,10 @@
 #define PROPERTY_FENCE "pgcdc.fence"
 
 struct table {
-    char *name;      /* quoted, in full */
-    bool described;  /* exists and columns are known */
+    char *name;     /* quoted, in full */
+    bool described; /* exists and columns are known */
     bool exists;
-    bool read;       /* properties are known */
+    bool read; /* properties are known */
     unsigned ncolumns, nproperties;
     struct load_column *columns; /* texts owned */
     struct property *properties;

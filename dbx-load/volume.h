@@ -8,8 +8,8 @@
 #include "http.h"
 
 /* What using the staging volume takes, for messages. */
-#define VOLUME_RIGHTS                                                                              \
-    "USE CATALOG, USE SCHEMA, READ VOLUME and WRITE VOLUME for the staging volume, and a token "   \
+#define VOLUME_RIGHTS                                                                            \
+    "USE CATALOG, USE SCHEMA, READ VOLUME and WRITE VOLUME for the staging volume, and a token " \
     "whose scope includes files"
 
 /* Requests to send with http_send. fd is taken over; its first size bytes become the file, whatever

@@ -166,7 +166,7 @@ class Load:
             env={**self.environment, **(environment or {})},
         )
 
-    def run(self, stream, *options, timeout=90, **more):
+    def run(self, stream, *options, timeout=40, **more):
         """(exit code, stdout, stderr)"""
         data = stream.bytes() if isinstance(stream, Stream) else stream
         process = self.start(*options, **more)
