@@ -362,6 +362,28 @@ def test_server_restarts_and_the_stream_goes_on():
         assert said and all("warning: lost the server, trying again" in line for line in said)
 
 
+def test_server_may_shut_down_while_the_target_is_behind(load):
+    """It waits for readers to confirm; ours cannot, so it goes, and comes back."""
+    with Cluster() as cluster, Database(cluster, "test_shutdown") as database:
+        database.execute(
+            "CREATE TABLE t (id int PRIMARY KEY, v text)", "CREATE PUBLICATION pub FOR TABLE t"
+        )
+        with Reader(database.conninfo, "shutdown", "--create-slot", state=load.folder) as reader:
+            load.serve(reader)
+            first = reader.wait_frames("checkpoint")[0][1]
+            load.apply(first)
+            database.execute("INSERT INTO t VALUES (1, 'one')")
+            reader.wait_checkpoint(database.lsn())
+            began = time.monotonic()
+            cluster.restart()
+            assert time.monotonic() - began < 15
+            database.connect()
+            database.execute("INSERT INTO t VALUES (2, 'two')")
+            reader.wait_checkpoint(database.lsn())
+            assert database.confirmed("shutdown") == first
+        assert stream_rows(reader) == source_rows(database)
+
+
 def test_idle_source_moves_the_checkpoint(database, slot, table):
     database.execute("CREATE TABLE elsewhere (v text)")
     with Reader(database.conninfo, slot) as reader:
