@@ -106,7 +106,8 @@ static void put_details(struct buf *sql, const struct staged *s, size_t file)
         const struct target_column *c = &shape->columns[i];
         if (!sql_is_unchanged(s, c))
             continue;
-        buf_printf(sql, ", IF(array_contains(_unchanged, %d), NULL, struct(", c->attnum);
+        buf_printf(sql, ", IF(_removed OR array_contains(_unchanged, %d), NULL, struct(",
+                   c->attnum);
         put_column(sql, f, c, c->staged);
         buf_str(sql, " AS v");
         if (c->fallible) {

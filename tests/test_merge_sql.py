@@ -445,6 +445,19 @@ def test_swapped_keys_carry_their_values(warehouse, catalog):
     assert table.rows("id, a, b") == [["1", "y", "two"], ["2", "y", None], ["3", "y", "one"]]
 
 
+def test_a_key_that_takes_another_form_and_back_keeps_its_values(warehouse, catalog):
+    columns = [column(1, "k", "double precision", key=True), column(2, "v", "text")]
+    table = Table(warehouse, catalog, columns)
+    table.snapshot(["0", "kept"], ["1", "moved"])
+    table.batch(
+        ["remove", ["-0", None]],
+        ["upsert", ["0", UNCHANGED], None],
+        ["remove", ["1", None]],
+        ["upsert", ["-1", UNCHANGED], ["1"]],
+    )
+    assert table.rows("k, v") == [["-1.0", "moved"], ["0.0", "kept"]]
+
+
 def test_a_truncated_table_is_empty_and_newer_rows_stay(warehouse, catalog):
     table = Table(warehouse, catalog, KEYED)
     table.snapshot(["1", "x", "y"], ["2", "x", "y"])

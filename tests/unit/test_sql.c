@@ -1,0 +1,272 @@
+/*
+ * What a statement contains, and above all what it does not: a plain batch must get a plain MERGE.
+ * That the statements do what they should is what tests/test_merge_sql.py asks the engine.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../../cdc-merge/sql.h"
+
+static const struct sql_place place = {"cat", "/Volumes/c/s/v/pipe/run"};
+
+static struct tables tables;
+static struct staged *staged;
+static struct buf sql;
+
+static struct table *table(const char *types, unsigned nkey)
+{
+    struct relation *r = mem_alloc(sizeof *r);
+    r->oid = 1;
+    r->schema = mem_strdup("Sch");
+    r->table = mem_strdup("t`ab");
+    r->identity = 'd';
+    r->ncolumns = (unsigned)strlen(types);
+    r->columns = mem_alloc(r->ncolumns * sizeof *r->columns);
+    for (unsigned i = 0; i < r->ncolumns; i++) {
+        struct column *c = &r->columns[i];
+        c->name = mem_printf("n%u", i + 1);
+        c->type = mem_strdup("type");
+        c->attnum = (int)i + 1;
+        /* integer, double precision, text */
+        c->oid = c->base = types[i] == 'i' ? 23 : types[i] == 'd' ? 701 : 25;
+        c->typmod = -1;
+        c->key = i < nkey;
+    }
+    r->nkey = nkey;
+    return tables_add(&tables, r);
+}
+
+static struct staged *begin(const char *types, unsigned nkey)
+{
+    struct staged *s = staged_of(&staged, table(types, nkey));
+    staged_add_file(s, mem_strdup("1.parquet"))->rows = 1;
+    return s;
+}
+
+/* The statement of a batch, with ? where the permit goes. */
+static const char *change(const struct staged *s)
+{
+    buf_clear(&sql);
+    sql_change(&sql, &place, s);
+    for (size_t i = 0; i < sql.len; i++)
+        if (sql.data[i] == SQL_PERMIT)
+            sql.data[i] = '?';
+    return sql.data;
+}
+
+static bool has(const char *text)
+{
+    return strstr(sql.data, text) != NULL;
+}
+
+static unsigned count(const char *text)
+{
+    unsigned n = 0;
+    for (const char *p = sql.data; (p = strstr(p, text)); p++)
+        n++;
+    return n;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    tables = (struct tables){.names = {.namespace = "source", .prefix = ""}};
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    staged_free(&staged);
+    tables_free(&tables);
+    buf_free(&sql);
+    return 0;
+}
+
+static void test_a_plain_batch_gets_a_plain_merge(void **state)
+{
+    (void)state;
+    struct staged *s = begin("it", 1);
+    staged_bound(s, &s->table->shape->columns[0].parquet, &(union parquet_value){.i = -5});
+    staged_bound(s, &s->table->shape->columns[0].parquet, &(union parquet_value){.i = 7});
+    assert_string_equal(
+        change(s),
+        "MERGE INTO `cat`.`Sch`.`t``ab` AS t\n"
+        "USING (SELECT s.* FROM (\n"
+        "SELECT c1, c2, _removed, _cdc_lsn, _cdc_seq, _cdc_commit_time, _cdc_unrepresentable "
+        "FROM parquet.`/Volumes/c/s/v/pipe/run/1.parquet`) AS s "
+        "JOIN parquet.`?` AS p ON p._permit = 1) AS s\n"
+        "ON t.`n1` = s.c1 AND t.`n1` BETWEEN -5 AND 7\n"
+        "WHEN MATCHED AND (t._cdc_lsn IS NULL OR s._cdc_lsn > t._cdc_lsn OR s._cdc_lsn = "
+        "t._cdc_lsn AND s._cdc_seq > t._cdc_seq) AND s._removed THEN DELETE\n"
+        "WHEN MATCHED AND (t._cdc_lsn IS NULL OR s._cdc_lsn > t._cdc_lsn OR s._cdc_lsn = "
+        "t._cdc_lsn AND s._cdc_seq > t._cdc_seq) THEN UPDATE SET `n1` = s.c1, `n2` = s.c2, "
+        "_cdc_lsn = s._cdc_lsn, _cdc_seq = s._cdc_seq, _cdc_commit_time = s._cdc_commit_time, "
+        "_cdc_unrepresentable = s._cdc_unrepresentable\n"
+        "WHEN NOT MATCHED AND NOT s._removed THEN INSERT (`n1`, `n2`, _cdc_lsn, _cdc_seq, "
+        "_cdc_commit_time, _cdc_unrepresentable)\n"
+        "  VALUES (s.c1, s.c2, s._cdc_lsn, s._cdc_seq, s._cdc_commit_time, "
+        "s._cdc_unrepresentable)");
+}
+
+static void test_several_parts_need_a_window_and_no_more(void **state)
+{
+    (void)state;
+    struct staged *s = begin("it", 1);
+    staged_add_file(s, mem_strdup("2.parquet"));
+    change(s);
+    assert_int_equal(count("lead(_part) OVER (PARTITION BY c1"), 1);
+    assert_true(has("0 AS _part") && has("1 AS _part"));
+    assert_false(has("_unchanged") || has("LEFT JOIN") || has("CASE"));
+}
+
+static void test_equal_keys_of_different_texts_need_the_window_always(void **state)
+{
+    (void)state;
+    change(begin("dt", 1));
+    assert_true(has("lead(_part)"));
+}
+
+static void test_only_columns_with_unchanged_values_are_looked_up(void **state)
+{
+    (void)state;
+    struct staged *s = begin("itt", 1);
+    staged_set_unchanged(s, 3);
+    change(s);
+    assert_true(has("ELSE t.`n3` END"));
+    assert_true(has("`n2` = s.c2"));
+    assert_false(has("x2") || has("_part") || has("LEFT JOIN"));
+}
+
+static void test_carried_values_are_joined_and_hop_from_part_to_part(void **state)
+{
+    (void)state;
+    struct staged *s = begin("iit", 2);
+    staged_set_unchanged(s, 3);
+    s->files[0].carries = true;
+    change(s);
+    assert_true(has("LEFT JOIN `cat`.`Sch`.`t``ab` AS o ON o.`n1` = s.k1 AND o.`n2` = s.k2"));
+    assert_false(has("LEFT JOIN b")); /* there is no part before */
+
+    staged_add_file(s, mem_strdup("2.parquet"))->carries = true;
+    staged_add_file(s, mem_strdup("3.parquet"))->carries = true;
+    change(s);
+    assert_int_equal(count("LEFT JOIN b"), 2);
+}
+
+static void test_a_truncate_voids_what_came_before(void **state)
+{
+    (void)state;
+    struct staged *s = begin("it", 1);
+    staged_set_unchanged(s, 2);
+    staged_bound(s, &s->table->shape->columns[0].parquet, &(union parquet_value){.i = 1});
+    staged_clear(s, 500, 3);
+    change(s);
+    assert_false(has("1.parquet"));
+    assert_true(has("WHEN NOT MATCHED BY SOURCE AND (t._cdc_lsn IS NULL OR t._cdc_lsn < 500 OR "
+                    "t._cdc_lsn = 500 AND t._cdc_seq < 3) THEN DELETE"));
+    assert_int_equal(count("`?`"), 1);
+
+    staged_add_file(s, mem_strdup("2.parquet"));
+    staged_bound(s, &s->table->shape->columns[0].parquet, &(union parquet_value){.i = 2});
+    change(s);
+    assert_true(has("2.parquet") && has("NOT MATCHED BY SOURCE"));
+    assert_false(has("BETWEEN") || has("x2"));
+    assert_int_equal(staged_rows(s), 1);
+}
+
+static void test_rows_without_a_key_are_inserted_where_that_is_enough(void **state)
+{
+    (void)state;
+    struct staged *s = begin("it", 0);
+    change(s);
+    assert_memory_equal(sql.data, "INSERT INTO", 11);
+    assert_false(has("explode"));
+    s->copies = true;
+    change(s);
+    assert_true(has("explode(sequence(CAST(1 AS BIGINT), s._count))"));
+    s->removes = true;
+    change(s);
+    assert_memory_equal(sql.data, "MERGE INTO", 10);
+}
+
+static void test_every_statement_reads_the_permit(void **state)
+{
+    (void)state;
+    static const char *const kinds[][2] = {{"it", "k"}, {"it", ""}, {"dt", "k"}};
+    for (size_t i = 0; i < 3; i++) {
+        struct staged *s = begin(kinds[i][0], kinds[i][1][0] == 'k');
+        for (int files = 0; files < 2; files++) {
+            for (int statement = 0; statement < 3; statement++) {
+                s->first_file = files ? 0 : s->nfiles;
+                s->cleared = !files;
+                buf_clear(&sql);
+                if (statement == 0)
+                    sql_create(&sql, &place, s, NULL, 0);
+                else if (statement == 1)
+                    sql_replace(&sql, &place, s);
+                else
+                    sql_change(&sql, &place, s);
+                assert_non_null(memchr(sql.data, SQL_PERMIT, sql.len));
+            }
+        }
+        tear_down(NULL);
+        set_up(NULL);
+    }
+}
+
+static void test_bounds_of_texts_are_quoted_and_short(void **state)
+{
+    (void)state;
+    struct staged *s = begin("tt", 1);
+    const struct parquet_column *c = &s->table->shape->columns[0].parquet;
+    staged_bound(s, c, &(union parquet_value){.bytes = {"it's\\", 5}});
+    change(s);
+    assert_true(has("BETWEEN 'it\\'s\\\\' AND 'it\\'s\\\\'"));
+    char text[200];
+    memset(text, 'x', sizeof text);
+    staged_bound(s, c, &(union parquet_value){.bytes = {text, sizeof text}});
+    change(s);
+    assert_false(has("BETWEEN"));
+}
+
+static void test_a_table_of_a_snapshot_says_whose_it_is(void **state)
+{
+    (void)state;
+    struct staged *s = begin("it", 1);
+    static const struct sql_property properties[] = {{"pgcdc.batch", "run-1"}, {"a'b", "c\\d"}};
+    buf_clear(&sql);
+    sql_create(&sql, &place, s, properties, 2);
+    assert_true(has("TBLPROPERTIES ('pgcdc.batch' = 'run-1', 'a\\'b' = 'c\\\\d')"));
+    assert_true(has("AS SELECT s.c1 AS `n1`, s.c2 AS `n2`, s._cdc_lsn"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_plain_batch_gets_a_plain_merge, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_several_parts_need_a_window_and_no_more, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_equal_keys_of_different_texts_need_the_window_always,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_only_columns_with_unchanged_values_are_looked_up,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_carried_values_are_joined_and_hop_from_part_to_part,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_truncate_voids_what_came_before, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_rows_without_a_key_are_inserted_where_that_is_enough,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_every_statement_reads_the_permit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_bounds_of_texts_are_quoted_and_short, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(test_a_table_of_a_snapshot_says_whose_it_is, set_up,
+                                        tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
