@@ -40,6 +40,7 @@ class LocalWarehouse:
                 stdout=subprocess.PIPE,
                 text=True,
                 check=True,
+                process_group=0,  # a Ctrl-C is ours to handle: by stop(), once it has started
             )
             for word in shlex.split(done.stdout.replace(";", " ")):
                 name, equals, value = word.partition("=")
