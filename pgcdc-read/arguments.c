@@ -91,7 +91,8 @@ static enum snapshot_mode snapshot_mode(const char *word)
     msg_die(EX_USAGE, "--snapshot wants initial, never or only, not '%s'", word);
 }
 
-/* What everybody on this machine can read in the process list is no secret any more. */
+/* Everybody on this machine can read a command line. What libpq says of a URI that is none may
+ * quote all of it, so it is not passed on. */
 static const char *conninfo_without_password(const char *text)
 {
     if (!strchr(text, '=') && !strstr(text, "://"))
@@ -99,7 +100,8 @@ static const char *conninfo_without_password(const char *text)
     char *problem = NULL;
     PQconninfoOption *all = PQconninfoParse(text, &problem);
     if (!all)
-        msg_die(EX_USAGE, "-d wants a connection string of libpq: %s", problem ? problem : "");
+        msg_die(EX_USAGE, "-d wants a connection string of libpq%s%s",
+                strstr(text, "://") ? "" : ": ", strstr(text, "://") ? "" : problem);
     for (PQconninfoOption *o = all; o->keyword; o++)
         if (o->val && *o->val &&
             (!strcmp(o->keyword, "password") || !strcmp(o->keyword, "sslpassword")))
@@ -108,6 +110,19 @@ static const char *conninfo_without_password(const char *text)
                               "DATABASE_URL");
     PQconninfoFree(all);
     return text;
+}
+
+static const char *database_url(void)
+{
+    const char *url = getenv("DATABASE_URL");
+
+    if (!url || !*url)
+        return NULL;
+    PQconninfoOption *all = strstr(url, "://") ? PQconninfoParse(url, NULL) : NULL;
+    if (!all)
+        msg_die(EX_USAGE, "DATABASE_URL is not a URI of PostgreSQL: postgresql://…");
+    PQconninfoFree(all);
+    return url;
 }
 
 static void check_slot_name(const char *slot)
@@ -138,9 +153,6 @@ void arguments_parse(struct arguments *a, int argc, char **argv)
 {
     *a = (struct arguments){0};
     cli_init(&a->cli, "pgcdc-read");
-    a->conninfo = getenv("DATABASE_URL");
-    if (a->conninfo && !*a->conninfo)
-        a->conninfo = NULL;
     for (int c; (c = getopt_long(argc, argv, CLI_SHORT "d:", options, NULL)) != -1;) {
         if (cli_option(&a->cli, c, help))
             continue;
@@ -183,6 +195,8 @@ void arguments_parse(struct arguments *a, int argc, char **argv)
     }
     cli_no_operands(argc, argv);
     check_together(a);
+    if (!a->conninfo)
+        a->conninfo = database_url();
     if (!a->name)
         a->name = a->slot;
 }

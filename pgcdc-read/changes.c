@@ -193,6 +193,19 @@ static void fill_unchanged(struct tuple *row, const struct tuple *old)
             row->values[i] = old->values[i];
 }
 
+/* An UPDATE that moves a row into a row filter comes as an INSERT, but without the values that are
+ * TOASTed and did not change. Nobody downstream can have them. */
+static void refuse_unchanged(const struct tuple *row, const struct table *table)
+{
+    for (unsigned i = 0; i < row->n; i++)
+        if (row->values[i].kind == VALUE_UNCHANGED)
+            msg_die(EX_CONFIG,
+                    "an UPDATE moved a row of %s.%s into the publication's row filter, and the WAL "
+                    "does not hold all of it: ALTER TABLE … REPLICA IDENTITY FULL, then remove the "
+                    "state folder to read all tables anew",
+                    table->schema, table->name);
+}
+
 static bool take_row(struct changes *c, struct pgoutput *m, struct trouble *t)
 {
     struct table *table = table_of(c, m->row.oid);
@@ -209,6 +222,8 @@ static bool take_row(struct changes *c, struct pgoutput *m, struct trouble *t)
     if ((m->type != PGOUTPUT_DELETE && m->row.new.n != table->sent->ncolumns) ||
         (old && old->n != table->sent->ncolumns))
         bad(c, "a row with another number of columns than its table");
+    if (m->type == PGOUTPUT_INSERT)
+        refuse_unchanged(&m->row.new, table);
     before_row(c);
     if (m->type == PGOUTPUT_INSERT) {
         frames_insert(out, table->oid, c->lsn, c->seq, &m->row.new);

@@ -282,6 +282,11 @@ static void wait_before_retry(struct replication *r)
 
 static void lost(struct replication *r, const struct trouble *t)
 {
+    if (!strcmp(t->sqlstate, "42704")) /* the publications exist now: that was tested */
+        msg_die(EX_CONFIG,
+                "the slot holds a change from before the publication existed, which cannot be "
+                "decoded; drop the slot (--drop-slot) and create it anew: %s",
+                t->text);
     if (!trouble_is_temporary(t))
         trouble_die(t, "replication failed");
     int64_t now = clock_ms();

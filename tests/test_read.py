@@ -511,6 +511,18 @@ def test_signals_while_waiting_print_nothing(database, slot, table, load):
     assert types(reader.frames) == ["start", "fail"]
 
 
+def test_snapshot_only_ends_when_it_is_loaded(database, slot, table, load):
+    for loaded, code in ((False, 75), (True, 0)):
+        with Reader(database.conninfo, slot, "--snapshot", "only", state=load.folder) as reader:
+            load.serve(reader)
+            _, oid, attempt, lsn, _ = reader.wait_frames("snapshot-end")[0]
+            if loaded:
+                load.add_snapshot(oid, lsn, attempt)
+            load.drop_lock()
+            assert reader.wait() == code
+        load.take_lock()
+
+
 def test_once_and_until(database, slot, table, load):
     database.execute("INSERT INTO t VALUES (3, 'three')")
     with Reader(database.conninfo, slot, "--once") as reader:
@@ -528,6 +540,36 @@ def test_once_and_until(database, slot, table, load):
         load.serve(reader, start)
         assert reader.wait() == 64
     assert "--until 0/1" in reader.said
+
+
+def test_slot_older_than_the_publication_cannot_be_streamed_from(database, slot):
+    """Without a snapshot only the slot says where to begin, and it holds what cannot be decoded."""
+    database.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, v text)",
+        f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')",
+        "INSERT INTO t VALUES (1, 'between')",
+        "CREATE PUBLICATION pub FOR TABLE t",
+    )
+    with Reader(database.conninfo, slot, "--snapshot", "never") as reader:
+        assert reader.wait() == 78
+    assert reader.said.count("\n") == 1 and "--drop-slot" in reader.said
+
+
+def test_row_that_moves_into_the_filter_without_all_of_its_values(database, slot):
+    database.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, seen bool NOT NULL, v text)",
+        "ALTER TABLE t ALTER v SET STORAGE EXTERNAL",
+        "CREATE UNIQUE INDEX i ON t (id, seen)",
+        "ALTER TABLE t REPLICA IDENTITY USING INDEX i",
+        "CREATE PUBLICATION pub FOR TABLE t WHERE (seen)",
+        "INSERT INTO t VALUES (1, false, repeat('x', 10000))",
+    )
+    with Reader(database.conninfo, slot, "--create-slot") as reader:
+        reader.wait_frames("checkpoint")
+        database.execute("UPDATE t SET seen = true")
+        assert reader.wait() == 78
+    assert reader.said.count("\n") == 1 and "REPLICA IDENTITY FULL" in reader.said
+    assert not reader.of("insert")
 
 
 def test_drop_slot(database, slot, table):
@@ -593,6 +635,7 @@ def no_slot(database, slot):
         (None, ["-d", "postgres://u:hidden@localhost/x"], 64, ["PGPASSWORD", "DATABASE_URL"]),
         (None, ["-d", "dbname=x password=hidden"], 64, ["PGPASSWORD", ".pgpass"]),
         (None, ["-d", "nonsense=1"], 64, ["nonsense"]),
+        (None, ["-d", "mysql://u:hidden@localhost/x"], 64, ["-d"]),
     ],
 )
 def test_wrong_things(database, slot, table, prepare, arguments, code, words):
@@ -638,6 +681,12 @@ def test_database_url_may_hold_the_password(database, cluster, slot, table):
             check=False,
         )  # fmt: skip
         assert (done.returncode, done.stderr) == (0, b"")
+        done = subprocess.run(
+            command, env={**os.environ, "DATABASE_URL": "mysql://u:hidden@localhost/x"},
+            capture_output=True, timeout=30, check=False,
+        )  # fmt: skip
+        assert done.returncode == 64 and b"DATABASE_URL" in done.stderr
+        assert b"hidden" not in done.stderr
     finally:
         database.execute(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
