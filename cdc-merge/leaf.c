@@ -9,7 +9,7 @@ enum { PAGE_DATA = 0, PAGE_DICTIONARY = 2 };
 enum {
     ZSTD_LEVEL = 3,
     DICT_MAX_BYTES = 1 << 20,
-    DICT_TRIAL = 1024, /* so many distinct values are taken in before the dictionary is judged */
+    DICT_TRIAL = 8192, /* so many distinct values are taken in before the dictionary is judged */
     KEEP = 1 << 20,    /* memory kept for the next file, per buffer */
 };
 

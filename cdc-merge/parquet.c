@@ -9,7 +9,11 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { PAGE_BYTES = 1 << 20, KEEP = 1 << 20 };
+enum {
+    PAGE_BYTES = 1 << 20,
+    KEEP = 1 << 20,
+    RAW_BYTES = 128 << 20, /* of a row group: readers take it into memory as a whole */
+};
 static const char MAGIC[4] = {'P', 'A', 'R', '1'};
 
 struct parquet {
@@ -26,6 +30,7 @@ struct parquet {
     size_t nrow_groups;
     uint64_t rows, group_rows;
     size_t gathered; /* bytes in all leaves */
+    size_t raw;      /* bytes of the row group before compression, in closed pages */
     uint64_t offset; /* bytes written */
     parquet_write *write;
     void *arg;
@@ -108,6 +113,7 @@ int parquet_open(struct parquet *p, const struct parquet_column *columns, size_t
     p->rows = 0;
     p->group_rows = 0;
     p->gathered = 0;
+    p->raw = 0;
     p->offset = 0;
     p->write = write;
     p->arg = arg;
@@ -161,6 +167,7 @@ static int end_page(struct parquet *p, struct leaf *l)
         return -1;
     }
     p->gathered -= l->page_bytes + l->pages.len;
+    p->raw += l->page_bytes;
     leaf_end_page(l, &p->maker);
     p->gathered += l->pages.len;
     return 0;
@@ -201,6 +208,7 @@ static int write_row_group(struct parquet *p)
     p->nrow_groups++;
     p->group_rows = 0;
     p->gathered = 0;
+    p->raw = 0;
     return 0;
 }
 
@@ -218,7 +226,8 @@ int parquet_end_row(struct parquet *p)
     }
     p->rows++;
     p->group_rows++;
-    return p->gathered >= p->row_group_bytes ? write_row_group(p) : 0;
+    bool full = p->gathered >= p->row_group_bytes || p->raw >= RAW_BYTES;
+    return full ? write_row_group(p) : 0;
 }
 
 int parquet_close(struct parquet *p)

@@ -67,7 +67,8 @@ typedef int parquet_write(void *arg, const void *data, size_t len);
 
 struct parquet;
 
-/* `row_group_bytes`: how much is gathered before a row group is written. */
+/* `row_group_bytes`: how much is gathered in memory before a row group is written; one ends after
+ * 128 MiB of uncompressed data in any case. */
 struct parquet *parquet_new(size_t row_group_bytes);
 void parquet_free(struct parquet *p);
 
