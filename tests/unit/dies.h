@@ -19,7 +19,7 @@ static void dies_hook(int code)
 
 /* The exit code with which run(arg) ends the program, or -1 if it returns. What it says is not
  * shown, and what it had allocated is lost, as it would be. */
-static int exit_code_of(void (*run)(void *), void *arg)
+static int exit_code_of(void (*run)(const void *), const void *arg)
 {
     static FILE *nowhere;
     FILE *shown = stderr;

@@ -297,25 +297,25 @@ static void json_lines_are_json(void **state)
 
 /* ------------------------------------------------------------------ cli */
 
-static void parse_size(void *text)
+static void parse_size(const void *text)
 {
     cli_size("--x", text);
 }
 
-static void parse_duration(void *text)
+static void parse_duration(const void *text)
 {
     cli_duration("--x", text);
 }
 
-static void parse_count(void *text)
+static void parse_count(const void *text)
 {
     cli_count("--x", text, 2, 10);
 }
 
-static void assert_usage(void (*parse)(void *), const char *const *texts)
+static void assert_usage(void (*parse)(const void *), const char *const *texts)
 {
     for (; *texts; texts++)
-        if (exit_code_of(parse, (void *)(uintptr_t)*texts) != EX_USAGE)
+        if (exit_code_of(parse, *texts) != EX_USAGE)
             fail_msg("'%s' was taken for a number", *texts);
 }
 
@@ -418,7 +418,7 @@ static void too_many_words_are_cut_off(void **state)
     buf_free(&b);
 }
 
-static void read_load(void *unused)
+static void read_load(const void *unused)
 {
     (void)unused;
     state_read(dir, "load", &text);
@@ -470,7 +470,7 @@ static void a_folder_that_cannot_be_read_is_a_matter_of_configuration(void **sta
     free(path);
 }
 
-static void lock_load(void *name)
+static void lock_load(const void *name)
 {
     state_lock(dir, name);
 }
@@ -493,11 +493,11 @@ static void a_lock_has_one_holder(void **state)
     assert_int_equal(read(fd[0], &ready, 1), 1);
     assert_false(state_lock_is_free(dir, "load"));
     assert_true(state_lock_is_free(dir, "read"));
-    assert_int_equal(exit_code_of(lock_load, (char[]){"load"}), EX_TEMPFAIL);
+    assert_int_equal(exit_code_of(lock_load, "load"), EX_TEMPFAIL);
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     assert_true(state_lock_is_free(dir, "load"));
-    assert_int_equal(exit_code_of(lock_load, (char[]){"load"}), -1);
+    assert_int_equal(exit_code_of(lock_load, "load"), -1);
     close(fd[0]);
     close(fd[1]);
 }
