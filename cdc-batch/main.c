@@ -15,6 +15,7 @@
 #include "flow.h"
 #include "msg.h"
 #include "out.h"
+#include "state.h"
 #include "stream.h"
 
 static const char help[] =
@@ -84,14 +85,15 @@ static bool wait_for_input(struct flow *flow, int64_t timeout)
                               [STATE] = {.fd = flow_fd(flow), .events = POLLIN}};
     int n = poll(fds, FDS, timeout < 0 || timeout > TICK ? TICK : (int)timeout);
 
-    if (fds[STDOUT].revents & (POLLERR | POLLNVAL) || (n == 0 && flow_loader_gone(flow))) {
-        msg_info("the stage after this one is gone");
-        msg_exit(EX_TEMPFAIL);
-    }
+    if (fds[STDOUT].revents & (POLLERR | POLLNVAL) || (n == 0 && flow_loader_gone(flow)))
+        out_gone();
     if (fds[STATE].revents || n == 0)
         flow_refresh(flow);
     return fds[STDIN].revents != 0;
 }
+
+/* dbx-load takes its lock when it starts. Without one for so many ticks there is no dbx-load. */
+#define NOBODY_LOADS 5
 
 /* After `end` downstream has work to do yet. To keep its input open tells the stages before this
  * one that it lives. */
@@ -99,11 +101,12 @@ static void wait_for_downstream(struct flow *flow)
 {
     struct pollfd fd = {.fd = STDOUT_FILENO};
     struct stat st;
+    int nobody = 0;
 
     if (!flow->dir || fstat(STDOUT_FILENO, &st) || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
         return;
-    while (poll(&fd, 1, TICK) <= 0 && !flow_loader_gone(flow))
-        ;
+    while (poll(&fd, 1, TICK) <= 0 && !flow_loader_gone(flow) && nobody < NOBODY_LOADS)
+        nobody = state_lock_is_free(flow->dir, "load") ? nobody + 1 : 0;
 }
 
 static int run(struct batcher *batcher, struct flow *flow, struct stream_in *in)

@@ -4,12 +4,16 @@
 
 #define OUT_WAITING ((size_t)256 << 10)
 
-void out_flush(struct stream_out *out)
+void out_gone(void)
 {
-    if (stream_flush(out))
-        return;
     msg_info("the stage after this one is gone");
     msg_exit(EX_TEMPFAIL);
+}
+
+void out_flush(struct stream_out *out)
+{
+    if (!stream_flush(out))
+        out_gone();
 }
 
 void out_relieve(struct stream_out *out)

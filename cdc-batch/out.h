@@ -4,7 +4,10 @@
 
 #include "stream.h"
 
-/* Writes all that waits. Exits quietly with 75 if downstream is gone: it has said why. */
+/* Downstream is gone: exits with 75, quietly, since it has said why. */
+_Noreturn void out_gone(void);
+
+/* Writes all that waits, or out_gone. */
 void out_flush(struct stream_out *out);
 
 /* The same if much waits. Call between frames of a part. */

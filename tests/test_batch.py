@@ -480,10 +480,12 @@ def test_progress_is_in_the_state_folder(tmp_path):
 # ---------------------------------------------------------------- how it ends
 
 
-def test_output_stays_open_after_end_until_downstream_closes_it(tmp_path):
+@contextmanager
+def ended(folder):
+    """A process that has written `end`, and the pipe that it wrote to."""
     read, write = os.pipe()
     with subprocess.Popen(
-        [PROGRAM, "--state", str(tmp_path)], stdin=subprocess.PIPE, stdout=write
+        [PROGRAM, "--state", str(folder)], stdin=subprocess.PIPE, stdout=write
     ) as p:
         os.close(write)
         p.stdin.write(pack([*OPENING, *one_row(100), ["end", 105]]))
@@ -491,10 +493,21 @@ def test_output_stays_open_after_end_until_downstream_closes_it(tmp_path):
         data = b""
         while not data.endswith(pack([["end", 105]])):
             data += os.read(read, 65536)
-        time.sleep(0.3)
+        yield p, read
+
+
+def test_output_stays_open_after_end_until_downstream_closes_it(loader):
+    with ended(loader.folder) as (p, read):
+        time.sleep(1.5)
         assert p.poll() is None
         os.close(read)
         assert p.wait(5) == 0
+
+
+def test_where_nobody_loads_it_does_not_wait_for_ever(tmp_path):
+    with ended(tmp_path) as (p, read):
+        assert p.wait(10) == 0
+        os.close(read)
 
 
 def test_a_tee_does_not_keep_it_waiting(loader, tmp_path):

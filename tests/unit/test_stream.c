@@ -123,10 +123,9 @@ static void a_frame_larger_than_the_buffer_comes_whole(void **state)
     (void)state;
     size_t size = (size_t)3 << 20;
     char *part = mem_alloc(32768);
-    unsigned steps = 0;
 
     FEED(0x92, 0xa1, 'x', 0xc6, 0, 0x30, 0, 0);
-    for (size_t sent = 0; sent < size; sent += 32768, steps++) {
+    for (size_t sent = 0; sent < size; sent += 32768) {
         feed(part, 32768);
         if (sent + 32768 < size)
             assert_reads(STREAM_WAIT, true);
