@@ -251,8 +251,7 @@ def _plain(name: str) -> bool:
 
 
 def _location(folder: Path) -> str:
-    # quoted for SQL; a Spark location is a URI
-    return "'" + folder.absolute().as_uri().replace("'", "%27") + "'"
+    return "'file:" + str(folder).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _name_index(rest: list[Token], at: int) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import decimal
 import logging
 import os
 import re
@@ -29,6 +27,7 @@ _CONF = {
     "spark.master": "local[2]",
     "spark.app.name": "warehouse",
     "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.memory": "3g",
@@ -85,14 +84,12 @@ class Engine:
         self.catalog = Catalog(root, self._spark.sql)
         self.catalog.register_all()
 
-    def run(
-        self, job: str, sql: str, catalog: str, schema: str, parameters: dict[str, Any]
-    ) -> Result:
+    def run(self, job: str, sql: str, catalog: str, schema: str) -> Result:
         """Runs a statement to its end; raises SqlError. `job` is what cancel() takes."""
         if not self.catalog.has_catalog(catalog):
             raise no_such_catalog(catalog)
         try:
-            return self._run(job, sql, catalog, schema, parameters)
+            return self._run(job, sql, catalog, schema)
         except SqlError:
             raise
         except Exception as error:
@@ -105,9 +102,7 @@ class Engine:
     def stop(self) -> None:
         self._spark.stop()
 
-    def _run(
-        self, job: str, sql: str, catalog: str, schema: str, parameters: dict[str, Any]
-    ) -> Result:
+    def _run(self, job: str, sql: str, catalog: str, schema: str) -> Result:
         handled = self.catalog.run(sql, catalog, schema)
         if isinstance(handled, tuple):
             columns, rows = handled
@@ -119,7 +114,7 @@ class Engine:
         session = self._session(names.encode_schema(catalog, schema))
         self._context.setJobGroup(job, job, interruptOnCancel=True)
         dropped = self.catalog.dropped_table(handled)
-        frame = session.sql(handled, args=parameters or None)
+        frame = session.sql(handled)
         if dropped is not None:
             shutil.rmtree(dropped, ignore_errors=True)
         result = _collect(frame)
@@ -158,7 +153,7 @@ class Engine:
                 break
             java = java.getCause()
         message = re.split(r"\nDriver stacktrace:|\n\tat |\n== SQL|;\n'", message or str(error))[0]
-        return SqlError(state, self.catalog.shown_path(names.decode_text(message)))
+        return SqlError(state, self.catalog.shown_path(names.decode_text(message.strip())))
 
 
 # --- results ---
@@ -217,26 +212,3 @@ def _timestamp(text: str | None, zone: str) -> str | None:
         return None
     seconds, _, fraction = text.replace(" ", "T", 1).partition(".")
     return f"{seconds}.{fraction:0<3}{zone}"
-
-
-def parameter(value: str | None, kind: str) -> Any:
-    """A statement parameter as Spark takes it."""
-    base = kind.upper().partition("(")[0].strip()
-    if value is None or base in ("STRING", "VOID"):
-        return value
-    try:
-        if base in ("TINYINT", "SMALLINT", "INT", "BIGINT", "BYTE", "SHORT", "LONG", "INTEGER"):
-            return F.lit(int(value)).cast("int" if base == "INTEGER" else base.lower())
-        if base in ("FLOAT", "DOUBLE"):
-            return float(value)
-        if base == "DECIMAL":
-            return decimal.Decimal(value)
-        if base == "BOOLEAN":
-            return {"true": True, "false": False}[value.lower()]
-        if base == "DATE":
-            return datetime.date.fromisoformat(value)
-        if base in ("TIMESTAMP", "TIMESTAMP_NTZ"):
-            return datetime.datetime.fromisoformat(value)
-    except (ValueError, KeyError, decimal.InvalidOperation) as error:
-        raise SqlError.of("22023", "INVALID_PARAMETER_VALUE", f"{value!r} is no {kind}.") from error
-    raise SqlError.of("22023", "INVALID_PARAMETER_VALUE", f"Parameters can't be {kind}.")

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from .errors import SqlError, no_such_catalog
 
@@ -153,6 +154,35 @@ def check_new_name(name: str) -> None:
 # --- statements ---
 
 
+def bind(sql: str, parameters: list[dict[str, Any]]) -> str:
+    """Puts a statement's parameters, {name, value, type}, in the place of :name.
+
+    Delta's parser drops what spark.sql(args=…) gives it.
+    """
+    literals = {p["name"]: _literal(p.get("value"), p.get("type") or "STRING") for p in parameters}
+    stream, at = list(tokens(sql)), 0
+    out: list[str] = []
+    while at < len(stream):
+        name = stream[at + 1].text if at + 1 < len(stream) else ""
+        is_cast = at > 0 and stream[at - 1].text == ":"  # a::INT
+        if stream[at].text == ":" and name in literals and not is_cast:
+            out.append(literals[name])
+            at += 2
+        else:
+            out.append(stream[at].text)
+            at += 1
+    return "".join(out)
+
+
+def _literal(value: str | None, kind: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_]+(\(\d+(,\s*-?\d+)?\))?", kind):
+        raise SqlError.of("22023", "INVALID_PARAMETER_VALUE", f"Parameters can't be {kind}.")
+    if value is None:
+        return f"CAST(NULL AS {kind})"
+    text = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"CAST('{text}' AS {kind})"
+
+
 @dataclass
 class Rewriter:
     """Translates the statements of a client whose default catalog this is."""
@@ -182,7 +212,7 @@ class Rewriter:
             parts, end = _chain(stream, at)
             in_table = self._before_table(previous, parens)
             new = self._name([part.name for part in parts], in_table)
-            out.append(new or "".join(t.text for t in stream[at:end]))
+            out.append(new or "".join(part.text for part in stream[at:end]))
             last = parts[-1]
             previous = [last.text.upper() if last.kind == "word" else "", previous[0]]
             at = end
@@ -199,8 +229,8 @@ class Rewriter:
 
     def _name(self, names: list[str], in_table: bool) -> str | None:
         """The translation of a dotted name, None to leave it as it is."""
-        if len(names) == 2 and re.match(r"(dbfs:)?/Volumes/", names[1]):
-            return f"{quote(names[0])}.{quote(self.volumes(names[1]))}"
+        if len(names) == 2 and names[0].isalpha() and re.match(r"(dbfs:)?/Volumes/", names[1]):
+            return f"{names[0]}.{quote(self.volumes(names[1]))}"
         if len(names) >= 3 and self.is_catalog(names[0]):
             head = [encode_schema(names[0], names[1]), encode_table(names[2])]
             return ".".join(quote(name) for name in head + names[3:])

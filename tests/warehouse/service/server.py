@@ -97,7 +97,7 @@ def _warm_up(spark: Engine, stop: threading.Event) -> None:
         if stop.is_set():
             return
         try:
-            spark.run("warm-up", sql.format(table), "workspace", "default", {})
+            spark.run("warm-up", sql.format(table), "workspace", "default")
         except SqlError as error:
             log(f"warm-up: {error.message}")
             return

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import engine
+from . import names
 from .engine import Engine, Result
 from .errors import SqlError
 
@@ -164,13 +164,8 @@ class Warehouse:
         try:
             if fail := statement.fault.get("fail"):
                 raise _asked(fail)
-            parameters = {
-                p["name"]: engine.parameter(p.get("value"), p.get("type", "STRING"))
-                for p in statement.parameters
-            }
-            result = self._engine.run(
-                statement.id, statement.text, statement.catalog, statement.schema, parameters
-            )
+            sql = names.bind(statement.text, statement.parameters)
+            result = self._engine.run(statement.id, sql, statement.catalog, statement.schema)
             if fail := statement.fault.get("fail_after"):
                 raise _asked(fail)
             if sum(len(cell or "") for row in result.rows for cell in row) > INLINE_BYTES:
