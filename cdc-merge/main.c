@@ -293,8 +293,10 @@ int main(int argc, char **argv)
     struct settings settings = {.tables.names = {.namespace = "source", .prefix = ""}};
     cli_init(&settings.cli, "cdc-merge");
     parse(&settings, argc, argv);
-    if (settings.cli.check)
+    if (settings.cli.check) {
+        free(settings.volume);
         return check_state(settings.cli.state) ? EX_CONFIG : EX_OK;
+    }
     stop_install();
 
     struct stage stage = {.settings = &settings, .tables = settings.tables};

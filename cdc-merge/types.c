@@ -45,20 +45,21 @@ static const struct {
 static bool decimal_of(int32_t typmod, const struct types_options *options, int *precision,
                        int *scale)
 {
-    if (typmod < 4) {
-        *precision = options->numeric_precision;
-        *scale = options->numeric_scale;
-        return *precision > 0;
+    if (typmod >= 4) {
+        *precision = ((typmod - 4) >> 16) & 0xffff;
+        *scale = (((typmod - 4) & 0x7ff) ^ 1024) - 1024;
+        if (*scale < 0) {
+            *precision -= *scale;
+            *scale = 0;
+        } else if (*scale > *precision) {
+            *precision = *scale;
+        }
+        if (*precision <= MAX_PRECISION)
+            return true;
     }
-    *precision = ((typmod - 4) >> 16) & 0xffff;
-    *scale = (((typmod - 4) & 0x7ff) ^ 1024) - 1024;
-    if (*scale < 0) {
-        *precision -= *scale;
-        *scale = 0;
-    } else if (*scale > *precision) {
-        *precision = *scale;
-    }
-    return *precision <= MAX_PRECISION;
+    *precision = options->numeric_precision;
+    *scale = options->numeric_scale;
+    return *precision > 0;
 }
 
 void types_column(const struct column *from, const struct types_options *options,

@@ -6,7 +6,8 @@
 #include "relation.h"
 
 struct types_options {
-    uint8_t numeric_precision, numeric_scale; /* for numeric without them; 0: STRING */
+    uint8_t numeric_precision, numeric_scale; /* of a numeric without them, or with more digits
+                                                  than DECIMAL has; 0: it becomes STRING */
 };
 
 /* A column of a table: in Databricks, and in the Parquet files that are staged for it. */

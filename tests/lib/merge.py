@@ -86,7 +86,7 @@ def run(stream, *options, catalog="cat"):
         timeout=120,
         check=False,
     )
-    return done.returncode, done.stdout, done.stderr.decode()
+    return done.returncode, done.stdout, done.stderr.decode(errors="replace")
 
 
 class Output:

@@ -1,0 +1,355 @@
+"""cdc-merge as a filter: what it lets through, what it refuses and with which words."""
+
+import io
+import json
+import os
+import subprocess
+import time
+
+import msgpack
+import pytest
+
+from lib.merge import BINARY, UNCHANGED, column, convert, numeric, pack, relation, run, start
+
+COLUMNS = [column(1, "id", "integer", key=True), column(2, "v", "text")]
+TABLE = relation(9, "public", "t", COLUMNS)
+ROW = ["upsert", 9, 100, 1, 0, ["1", "x"], None]
+PART = [["part", 1, 0], ROW, ["part-end", 1, 1]]
+BATCH = ["batch", 1, 90, 110, 7]
+END = ["end", 110]
+
+
+def frames(data):
+    return list(msgpack.Unpacker(io.BytesIO(data)))
+
+
+def fails(stream, code, *words, options=()):
+    """It ends with this code and one line that has these words, and hands the code on."""
+    status, out, err = run(stream, *options)
+    assert status == code, err
+    assert err.count("\n") == 1 and err.startswith("cdc-merge: error: ")
+    for word in words:
+        assert word in err
+    assert frames(out)[-1] == ["fail", code]
+
+
+def test_a_batch_becomes_a_file_and_a_load_frame():
+    code, out, err = run([start(), TABLE, *PART, BATCH, END])
+    assert (code, err) == (0, "")
+    kinds = [frame[0] for frame in frames(out)]
+    assert kinds == ["start", "target", "relation", "file", "data", "file-end", "load", "end"]
+    assert frames(out)[3] == ["file", "1-9.parquet"]
+    assert frames(out)[5] == ["file-end", "1-9.parquet", len(frames(out)[4][1]), 1]
+    load = frames(out)[6][1]
+    assert {key: load[key] for key in ("batch", "from", "lsn", "time")} == {
+        "batch": 1,
+        "from": 90,
+        "lsn": 110,
+        "time": 7,
+    }
+    [step] = load["steps"]
+    assert step["table"] == ["cat", "public", "t"] and step["source"] == "public.t"
+    assert step["columns"][:2] == [["id", "INT", 1], ["v", "STRING", 2]]
+    assert [c[2] for c in step["columns"][2:]] == [0] * 4
+    assert (step["key"], step["files"], step["rows"]) == (["id"], ["1-9.parquet"], 1)
+    assert step["properties"] == {
+        "pgcdc.pipeline": "pipe",
+        "pgcdc.source": "7/db",
+        "pgcdc.table": "public.t",
+    }
+    assert "create" not in step and len(step["apply"]) == 2
+
+
+def test_a_batch_without_parts_has_no_steps():
+    [load] = convert([start(), BATCH, END]).loads
+    assert load["steps"] == []
+
+
+def test_a_snapshot_of_an_empty_table_has_its_step():
+    [load] = convert([start(), TABLE, ["snapshot-batch", 1, 9, 2, 100, 5, 0], END]).loads
+    assert (load["from"], load["lsn"], load["time"]) == (0, 0, 5)
+    assert load["snapshot"] == {
+        "oid": 9,
+        "attempt": 2,
+        "lsn": 100,
+        "schema": "public",
+        "table": "t",
+        "relfilenode": 9,
+    }
+    [step] = load["steps"]
+    assert step["properties"]["pgcdc.batch"] == "run-1"
+    assert "'pgcdc.batch' = 'run-1'" in step["create"][0] and step["files"] == []
+
+
+def test_parts_of_a_snapshot_and_of_the_changes_keep_apart():
+    other = relation(8, "public", "u", COLUMNS)
+    output = convert(
+        [
+            *(start(), TABLE, other),
+            *(["part", 1, 8], ["upsert", 8, 50, 0, 0, ["1", "x"], None], ["part-end", 1, 1]),
+            *(["part", 2, 0], ROW, ["part-end", 2, 1]),
+            *(["part", 3, 8], ["upsert", 8, 50, 0, 0, ["2", "x"], None], ["part-end", 3, 1]),
+            BATCH,
+            ["snapshot-batch", 2, 8, 1, 50, 0, 2],
+            END,
+        ]
+    )
+    assert [[step["files"] for step in load["steps"]] for load in output.loads] == [
+        [["2-9.parquet"]],
+        [["1-8.parquet", "3-8.parquet"]],
+    ]
+
+
+def test_names_go_where_namespace_and_prefix_say():
+    def table(*options):
+        [load] = convert([start(), TABLE, *PART, BATCH, END], *options).loads
+        return load["steps"][0]["table"][1:]
+
+    assert table() == ["public", "t"]
+    assert table("--namespace", "default:all", "--prefix", "pg_") == ["all", "pg_t"]
+    assert table("--namespace", "format:x_${schema}_${schema}") == ["x_public_public", "t"]
+    target = convert([start(), END], "--volume", "a.b.c").target
+    assert target["staging"] == "/Volumes/a/b/c/pipe"
+    assert convert([start(), END]).target["staging"] == "/Volumes/cat/pgcdc_internal/staging/pipe"
+
+
+def test_types_of_columns():
+    kinds = [
+        column(1, "a", "numeric"),
+        column(2, "b", "numeric", typmod=numeric(39, 2)),
+        column(3, "c", "numeric", typmod=numeric(38, 2)),
+        column(4, "d", "numeric", typmod=numeric(3, 5)),
+        column(5, "e", "numeric", typmod=numeric(3, -5)),
+        column(6, "f", "json"),
+    ]
+
+    def types(*options):
+        stream = [start(), relation(9, "s", "t", kinds), ["snapshot-batch", 1, 9, 1, 1, 0, 0], END]
+        return [c[1] for c in convert(stream, *options).loads[0]["steps"][0]["columns"][:6]]
+
+    decimals = ["DECIMAL(38,2)", "DECIMAL(5,5)", "DECIMAL(8,0)", "STRING"]
+    assert types() == ["STRING", "STRING", *decimals]
+    assert types("--numeric", "20,4") == ["DECIMAL(20,4)", "DECIMAL(20,4)", *decimals]
+
+
+def test_frames_that_it_does_not_know_pass():
+    _, out, _ = run([start(), ["comment", "hello", {"a": 1}], END])
+    assert frames(out)[2] == ["comment", "hello", {"a": 1}]
+
+
+def test_json_is_a_line_per_frame():
+    code, out, _ = run([start(), TABLE, *PART, BATCH, END], "--json")
+    lines = [json.loads(line) for line in out.decode().splitlines()]
+    assert code == 0 and [line[0] for line in lines][-2:] == ["load", "end"]
+
+
+# ---------------------------------------------------------------- what goes wrong
+
+
+def test_a_stream_without_end_is_a_death_upstream():
+    whole = pack([start(), TABLE, *PART])
+    for stream in (b"", pack([start()]), whole, whole[:-3]):
+        fails(stream, 75, "the stage before this one died")
+
+
+def test_an_open_batch_is_dropped_with_its_upstream():
+    _, out, _ = run([start(), TABLE, *PART])
+    assert "load" not in [frame[0] for frame in frames(out)]
+
+
+def test_a_failure_upstream_passes_silently():
+    code, out, err = run([start(), TABLE, PART[0], ROW, ["fail", 78]])
+    assert (code, err) == (78, "")
+    assert frames(out)[-1] == ["fail", 78]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        ["upsert", 9, 100, 1, 0, ["1", "x"], None],  # outside of a part
+        ["part-end", 1, 0],
+        ["part", 1],
+        ["batch", 1, 2, 3],
+        ["snapshot-batch", 1, 77, 1, 1, 0, 0],
+        ["start", 2, "r", "p", {}],
+    ],
+)
+def test_frames_out_of_place_are_refused(bad):
+    stream = [bad] if bad[0] == "start" else [start(), TABLE, bad]
+    fails(stream, 65)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        ["upsert", 77, 100, 1, 0, ["1", "x"], None],  # no such table
+        ["upsert", 9, 100, 1, 0, ["1"], None],
+        ["upsert", 9, 100, 1, 0, ["1", "x", "y"], None],
+        ["upsert", 9, 100, 1, 0, [None, "x"], None],
+        ["upsert", 9, 100, 1, 0, [UNCHANGED, "x"], None],
+        ["upsert", 9, 100, 1, 0, ["1", 5], None],
+        ["upsert", 9, 100, 1, 0, ["1", UNCHANGED], ["1", "2"]],
+        ["upsert", 9, 2**63, 1, 0, ["1", "x"], None],
+        ["upsert", 9, 100, 1, 0, "x", None],
+        ["net", 9, 100, 1, 0, ["1", "x"], 1],
+        ["remove", 9, 100, 1, 0, [None, None]],
+        ["part", 2, 0],
+        ["batch", 1, 2, 3, 4],
+        ["clear", 9, 2**63, 1, 0],
+    ],
+)
+def test_rows_that_cannot_be_are_refused(bad):
+    fails([start(), TABLE, ["part", 1, 0], bad], 65)
+
+
+def test_a_row_is_neither_added_nor_removed():
+    bag = relation(9, "public", "t", [column(1, "a", "text")])
+    fails([start(), bag, ["part", 1, 0], ["net", 9, 1, 1, 0, ["x"], 0]], 65)
+    fails([start(), bag, ["part", 1, 0], ["net", 9, 1, 1, 0, [UNCHANGED], 1]], 65)
+
+
+def test_a_key_that_cannot_be_held_stops_and_says_which():
+    dates = relation(9, "public", "t", [column(1, "d", "date", key=True)])
+    row = ["upsert", 9, 100, 1, 0, ["infinity"], None]
+    fails([start(), dates, ["part", 1, 0], row], 65, "table=public.t column=d", "value=infinity")
+
+
+def test_a_value_that_cannot_be_held_stops_if_that_is_wanted():
+    dates = relation(9, "public", "t", [COLUMNS[0], column(2, "d", "date")])
+    stream = [start(), dates, ["part", 1, 0], ["upsert", 9, 1, 1, 0, ["1", "infinity"], None]]
+    fails(stream, 65, "column=d", options=["--on-unrepresentable", "error"])
+    assert run([*stream, ["part-end", 1, 1], BATCH, END])[0] == 0
+
+
+@pytest.mark.parametrize(
+    "tables, words",
+    [
+        ([("public", "a b", ["x"])], "cannot be the name of a table"),
+        ([("a.b", "t", ["x"])], "cannot be the name of a schema"),
+        ([("public", "T", ["x"]), ("public", "t", ["x"])], "would both become"),
+        ([("public", "t", ["x", "X"])], "differ only by case"),
+        ([("public", "t", ["_cdc_lsn"])], "cannot be replicated"),
+    ],
+)
+def test_names_that_cannot_be_had(tables, words):
+    relations = [
+        relation(i + 1, s, t, [column(k + 1, n, "text") for k, n in enumerate(names)])
+        for i, (s, t, names) in enumerate(tables)
+    ]
+    fails([start(), *relations], 78, words)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--catalog", "a.b"],
+        ["--volume", "a.b"],
+        ["--volume", "a.b.c.d"],
+        ["--namespace", "default"],
+        ["--namespace", "default:"],
+        ["--numeric", "39,1"],
+        ["--numeric", "10,11"],
+        ["--numeric", "10"],
+        ["--on-unrepresentable", "maybe"],
+    ],
+)
+def test_options_that_cannot_be(options):
+    code, out, err = run([], *options)
+    assert (code, out) == (64, b"") and err.count("\n") == 1
+
+
+def test_random_bytes_in_a_row_are_refused_and_nothing_worse():
+    whole = pack([start(), TABLE, *PART, BATCH, END])
+    for i in range(len(whole)):
+        for byte in (0x00, 0xC1, 0xFF, 0xDD):
+            damaged = whole[:i] + bytes([byte]) + whole[i + 1 :]
+            if i % 5 == byte % 5:
+                code, _, err = run(damaged)
+                assert code in (0, 65, 75, 78), err
+
+
+# ---------------------------------------------------------------- its life
+
+
+def test_progress_is_in_the_state_and_the_lock_excludes(tmp_path):
+    state = tmp_path / "state"
+    first = subprocess.Popen(
+        [BINARY, "--catalog", "c", "--state", state], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    first.stdin.write(pack([start(), TABLE, *PART, BATCH]))
+    first.stdin.flush()
+    deadline = time.monotonic() + 10
+    while not (state / "merge").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    fails([start()], 75, "state", options=["--state", str(state)])
+    checked = subprocess.run(
+        [BINARY, "--catalog", "c", "--check", "--state", state], capture_output=True, check=False
+    )
+    assert checked.returncode == 78 and b"not ok" in checked.stderr
+    first.stdin.write(pack([END]))
+    first.stdin.close()
+    # downstream, which we are, is still there: so is it
+    with pytest.raises(subprocess.TimeoutExpired):
+        first.wait(1.5)
+    first.stdout.close()
+    assert first.wait(10) == 0
+    lines = (state / "merge").read_text().splitlines()
+    assert lines[1:4] == ["run run", "position 0/6E", "batch 1"]
+
+
+def test_a_downstream_that_goes_away_ends_it(tmp_path):
+    stage = subprocess.Popen(
+        [BINARY, "--catalog", "c", "--state", tmp_path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    stage.stdin.write(pack([start()]))
+    stage.stdin.flush()
+    stage.stdout.read(10)
+    stage.stdout.close()
+    assert stage.wait(10) == 75
+    assert stage.stderr.read() == b""
+
+
+def test_start_passes_at_once():
+    stage = subprocess.Popen(
+        [BINARY, "--catalog", "c"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    stage.stdin.write(pack([start()]))
+    stage.stdin.flush()
+    first = pack([start()])
+    assert os.read(stage.stdout.fileno(), len(first)) == first
+    stage.kill()
+    stage.wait()
+
+
+def test_a_check_travels_through():
+    check = ["check", *start()[1:], 0]
+    code, out, err = run([check, TABLE, END])
+    assert code == 0
+    assert [frame[0] for frame in frames(out)] == ["check", "target", "relation", "end"]
+    assert frames(out)[0][-1] == 0
+    assert [line.split(":")[1].strip() for line in err.splitlines()] == ["ok", "ok"]
+
+
+@pytest.mark.deadline(120)
+def test_memory_is_bounded_whatever_a_part_holds():
+    """64 MB of rows in a part, in 60 MB of memory."""
+    columns = [column(1, "id", "integer", key=True), column(2, "v", "text")]
+    opening = pack([start(), relation(9, "public", "t", columns), ["part", 1, 0]])
+    stage = subprocess.Popen(
+        ["prlimit", "--data=80000000", BINARY, "--catalog", "c"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
+    stage.stdin.write(opening)
+    for i in range(64):
+        rows = (
+            ["upsert", 9, 100, 1, 0, [str(i * 500 + k), os.urandom(1024).hex()], None]
+            for k in range(500)
+        )
+        stage.stdin.write(pack(rows))
+    stage.stdin.write(pack([["part-end", 1, 32000], BATCH, END]))
+    stage.stdin.close()
+    assert stage.wait(60) == 0
