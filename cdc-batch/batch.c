@@ -176,12 +176,21 @@ static void folded(struct batcher *b, const struct frame *f, const char *bad)
     write_if_full(b);
 }
 
+static struct snapshot *frame_snapshot(const struct batcher *b, const struct frame *f, uint32_t oid)
+{
+    struct snapshot *one = snapshots_find(&b->snapshots, oid);
+
+    if (one)
+        return one;
+    frame_bad(f, "no snapshot of this table is open");
+}
+
 static void take_snapshot_row(struct batcher *b, struct frame *f, const struct table *t, lsn_t lsn)
 {
-    struct snapshot *one = snapshots_find(&b->snapshots, t->oid);
+    struct snapshot *one = frame_snapshot(b, f, t->oid);
 
-    if (!one || one->lsn != lsn)
-        frame_bad(f, "a row of a snapshot that is not open");
+    if (one->lsn != lsn)
+        frame_bad(f, "a row of another snapshot than the open one");
     struct mp values = frame_any(f);
     const char *bad = fold_whole_row(&b->fold, t, values);
     if (bad)
@@ -300,10 +309,10 @@ static void take_snapshot(struct batcher *b, struct frame *f)
 static void take_snapshot_end(struct batcher *b, struct frame *f)
 {
     struct table *t = frame_table(b, f);
-    struct snapshot *one = snapshots_find(&b->snapshots, t->oid);
+    struct snapshot *one = frame_snapshot(b, f, t->oid);
 
-    if (!one || frame_uint(f) != one->attempt || frame_uint(f) != one->lsn)
-        frame_bad(f, "it ends a snapshot that is not open");
+    if (frame_uint(f) != one->attempt || frame_uint(f) != one->lsn)
+        frame_bad(f, "it ends another snapshot than the open one");
     if (frame_uint(f) != one->rows)
         frame_bad(f, "rows of the snapshot are missing");
     /* changes from before the snapshot have to be applied before it */
