@@ -27,6 +27,11 @@ enum {
 
 /* ---- row groups ---- */
 
+static bool is_floating(const struct leaf *l)
+{
+    return l->type == PARQUET_FLOAT || l->type == PARQUET_DOUBLE;
+}
+
 static void put_bound(struct thrift *t, int id, const struct leaf *l, bool upper)
 {
     const struct stats *s = &l->stats;
@@ -39,16 +44,19 @@ static void put_bound(struct thrift *t, int id, const struct leaf *l, bool upper
         else
             len = stats_lower_bytes(s, l->type == PARQUET_STRING, data);
     } else {
-        if (l->type == PARQUET_DECIMAL)
+        if (is_floating(l)) {
+            double d = upper ? s->max.d : s->min.d;
+            if (d == 0) /* which zero it was does not matter to the bound */
+                d = upper ? 0.0 : -0.0;
+            if (l->type == PARQUET_DOUBLE)
+                v.d = d;
+            else
+                v.f = (float)d; /* it was one */
+        } else if (l->type == PARQUET_DECIMAL) {
             v.decimal = upper ? s->max.decimal : s->min.decimal;
-        else if (l->type != PARQUET_FLOAT && l->type != PARQUET_DOUBLE)
+        } else {
             v.i = upper ? s->max.i : s->min.i;
-        else
-            v.d = upper ? s->max.d : s->min.d;
-        if (l->type == PARQUET_DOUBLE && v.d == 0)
-            v.d = upper ? 0.0 : -0.0;
-        if (l->type == PARQUET_FLOAT) /* the double was one */
-            v.f = v.d != 0 ? (float)v.d : upper ? 0.0f : -0.0f;
+        }
         leaf_encode(l, &v, data);
     }
     thrift_binary(t, id, data, len);
@@ -58,7 +66,6 @@ static void put_statistics(struct thrift *t, const struct leaf *l)
 {
     const struct stats *s = &l->stats;
     bool bytes = l->physical == PHYSICAL_BYTE_ARRAY;
-    bool floating = l->physical == PHYSICAL_FLOAT || l->physical == PHYSICAL_DOUBLE;
     uint8_t unused[STATS_BYTES];
     size_t len;
     bool bounds = s->any && s->nans == 0;
@@ -73,7 +80,7 @@ static void put_statistics(struct thrift *t, const struct leaf *l)
         thrift_bool(t, 7, !(bytes && s->max.bytes.cut));
         thrift_bool(t, 8, !(bytes && s->min.bytes.cut));
     }
-    if (floating)
+    if (is_floating(l))
         thrift_i64(t, 9, s->nans);
     thrift_end(t);
 }

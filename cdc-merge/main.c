@@ -234,8 +234,10 @@ static bool take(struct stage *s, struct frame *f)
     return true;
 }
 
-/* At least this often the lock of dbx-load is looked at, and the progress written. */
-enum { TICK_MS = 1000 };
+enum {
+    TICK_MS = 1000,   /* at least this often the lock of dbx-load is looked at */
+    NOBODY_LOADS = 5, /* without that lock for so many ticks there is no dbx-load */
+};
 
 /* Wait until stdin is readable: true. */
 static bool wait_for_input(struct stage *s)
@@ -256,8 +258,11 @@ static void wait_for_downstream(const struct stage *s)
     if (!s->progress.dir || fstat(STDOUT_FILENO, &st) != 0 ||
         !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
         return;
-    while (poll(&fd, 1, TICK_MS) <= 0 && !progress_loader_gone(&s->progress))
-        ;
+    for (int nobody = 0; nobody < NOBODY_LOADS;) {
+        if (poll(&fd, 1, TICK_MS) > 0 || progress_loader_gone(&s->progress))
+            return;
+        nobody = state_lock_is_free(s->progress.dir, "load") ? nobody + 1 : 0;
+    }
 }
 
 static void run(struct stage *s, struct stream_in *in)
