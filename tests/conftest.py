@@ -9,15 +9,12 @@ import pytest
 
 from lib.compare import Difference, Source, Target, compare
 from lib.database import Database
+from lib.environment import forget_settings
 from lib.pipeline import Pipeline, kill_leftovers
 from lib.postgres import Cluster
 from lib.warehouse import LocalWarehouse
 
-# No setting of the person who runs the tests may leak into them.
-for variable in list(os.environ):
-    if variable.startswith(("PG", "CDC_")) and variable not in ("PGBIN", "PGCDC_BIN"):
-        del os.environ[variable]
-
+forget_settings()
 _numbers = itertools.count(1)
 
 

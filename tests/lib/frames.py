@@ -113,7 +113,7 @@ class Stream:
             "columns": [["id", "BIGINT", 1], ["v", "STRING", 2], ["_cdc_lsn", "BIGINT", 0],
                         *columns],
             "key": list(key),
-            "properties": self.properties(),
+            "properties": self.properties(snapshot_of),
             "files": files,
             "rows": len(rows),
             "apply": apply,

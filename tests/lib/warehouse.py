@@ -5,9 +5,9 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-import urllib.parse
 
 from lib import databricks
+from lib.environment import warehouse_is_local
 from lib.postgres import free_port
 
 PROGRAM = os.path.join(
@@ -25,9 +25,8 @@ class LocalWarehouse:
         self.api = None
 
     def start(self):
-        """Starts one; takes the one that $DATABRICKS_HOST names if that is on this machine."""
-        host = os.environ.get("DATABRICKS_HOST", "")
-        if urllib.parse.urlsplit(host).hostname in ("127.0.0.1", "localhost"):
+        """Starts one. Without a directory, takes the one on this machine that $DATABRICKS_HOST names."""
+        if self.temporary and warehouse_is_local():
             self.environment = {
                 name: value for name, value in os.environ.items() if name.startswith("DATABRICKS_")
             }
