@@ -102,7 +102,7 @@ static const char *conninfo_without_password(const char *text)
     if (!all)
         msg_die(EX_USAGE, "-d wants a connection string of libpq%s%s",
                 strstr(text, "://") ? "" : ": ", strstr(text, "://") ? "" : problem);
-    for (PQconninfoOption *o = all; o->keyword; o++)
+    for (PQconninfoOption *o = all; o && o->keyword; o++)
         if (o->val && *o->val &&
             (!strcmp(o->keyword, "password") || !strcmp(o->keyword, "sslpassword")))
             msg_die(EX_USAGE, "a password in -d can be read by everyone on this machine; give it "

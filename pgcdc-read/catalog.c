@@ -3,10 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "msg.h"
 #include "run.h"
-
-/* ------------------------------------------------------------------ which tables */
 
 /* The row filters of several publications are joined by OR; column lists have to be the same. */
 static const char published_15[] =
@@ -21,8 +18,8 @@ static const char published_14[] =
 static const char tables_sql[] =
     "SELECT c.oid, n.nspname, c.relname, c.relkind = 'p',"
     " coalesce(a.names, ''), '{' || coalesce(a.nums, '') || '}', p.filter,"
-    " has_schema_privilege(n.oid, 'USAGE') AND (has_table_privilege(c.oid, 'SELECT') OR "
-    "a.readable),"
+    " has_schema_privilege(n.oid, 'USAGE') AND"
+    "  (has_table_privilege(c.oid, 'SELECT') OR a.readable),"
     " row_security_active(c.oid),"
     " c.relreplident = 'n' OR c.relreplident = 'd' AND NOT EXISTS"
     "  (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)"
@@ -36,21 +33,6 @@ static const char tables_sql[] =
     "  AND (attgenerated = '' OR %s)"
     "  AND (p.attnames IS NULL OR attname::text = ANY (p.attnames))) AS a"
     " ORDER BY 2, 3";
-
-static char *text(PGresult *r, int row, int column)
-{
-    return PQgetisnull(r, row, column) ? NULL : mem_strdup(PQgetvalue(r, row, column));
-}
-
-static bool truth(PGresult *r, int row, int column)
-{
-    return *PQgetvalue(r, row, column) == 't';
-}
-
-static uint32_t number(PGresult *r, int row, int column)
-{
-    return (uint32_t)strtoul(PQgetvalue(r, row, column), NULL, 10);
-}
 
 struct table *catalog_find(struct run *run, uint32_t oid)
 {
@@ -74,7 +56,7 @@ struct table *catalog_ignore(struct run *run, uint32_t oid)
 
 static void take_table(struct run *run, PGresult *r, int row)
 {
-    struct table *table = catalog_ignore(run, number(r, row, 0));
+    struct table *table = catalog_ignore(run, field_number(r, row, 0));
 
     free(table->schema);
     free(table->name);
@@ -82,15 +64,15 @@ static void take_table(struct run *run, PGresult *r, int row)
     free(table->attnums);
     free(table->filter);
     table->selected = true;
-    table->schema = text(r, row, 1);
-    table->name = text(r, row, 2);
-    table->partitioned = truth(r, row, 3);
-    table->columns = text(r, row, 4);
-    table->attnums = text(r, row, 5);
-    table->filter = text(r, row, 6);
-    table->readable = truth(r, row, 7);
-    table->hidden = truth(r, row, 8);
-    table->no_identity = truth(r, row, 9);
+    table->schema = field_text(r, row, 1);
+    table->name = field_text(r, row, 2);
+    table->partitioned = field_truth(r, row, 3);
+    table->columns = field_text(r, row, 4);
+    table->attnums = field_text(r, row, 5);
+    table->filter = field_text(r, row, 6);
+    table->readable = field_truth(r, row, 7);
+    table->hidden = field_truth(r, row, 8);
+    table->no_identity = field_truth(r, row, 9);
 }
 
 bool catalog_tables(struct run *run, struct trouble *t)
@@ -109,247 +91,4 @@ bool catalog_tables(struct run *run, struct trouble *t)
     buf_free(&sql);
     free(publications);
     return r != NULL;
-}
-
-/* ------------------------------------------------------------------ the shape of one */
-
-static const char table_sql[] =
-    "SELECT n.nspname, c.relname, c.relreplident, c.relfilenode"
-    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::oid";
-
-static const char columns_sql[] =
-    "SELECT a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull,"
-    " a.attisdropped, a.attgenerated <> '', a.attnum = ANY ($2::int2[]),"
-    " EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND i.indisprimary"
-    "  AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])),"
-    " EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND i.indisreplident"
-    "  AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))"
-    " FROM pg_attribute a WHERE a.attrelid = $1::oid AND a.attnum > 0 ORDER BY a.attnum";
-
-enum {
-    ATTNUM,
-    NAME,
-    TYPE,
-    TYPMOD,
-    NOTNULL,
-    DROPPED,
-    GENERATED,
-    SENT,
-    PRIMARY,
-    IDENTITY
-}; /* its columns */
-
-static const char types_sql[] =
-    "WITH RECURSIVE t AS ("
-    " SELECT ord, oid, typmod, oid AS base, typmod AS basemod"
-    "  FROM unnest($1::oid[], $2::int4[]) WITH ORDINALITY AS o(oid, typmod, ord)"
-    " UNION ALL"
-    " SELECT t.ord, t.oid, t.typmod, d.typbasetype,"
-    "  CASE WHEN t.basemod = -1 THEN d.typtypmod ELSE t.basemod END"
-    "  FROM t JOIN pg_type d ON d.oid = t.base WHERE d.typtype = 'd')"
-    " SELECT format_type(t.oid, t.typmod), t.base, t.basemod, coalesce(e.oid, 0)"
-    " FROM t LEFT JOIN pg_type b ON b.oid = t.base"
-    " LEFT JOIN pg_type e ON e.oid = b.typelem AND e.typarray = b.oid"
-    " WHERE b.typtype IS DISTINCT FROM 'd' ORDER BY t.ord";
-
-static struct relation *relation_new(uint32_t oid, const char *schema, const char *name,
-                                     char identity, unsigned n)
-{
-    struct relation *r = mem_alloc(sizeof *r);
-
-    r->oid = oid;
-    r->schema = mem_strdup(schema);
-    r->table = mem_strdup(name);
-    r->identity = identity;
-    r->ncolumns = n;
-    r->columns = mem_alloc(n * sizeof *r->columns);
-    return r;
-}
-
-static struct relation *shape_of_message(const struct pgoutput *m)
-{
-    struct relation *r = relation_new(m->relation.oid, m->relation.schema, m->relation.table,
-                                      m->relation.identity, m->relation.n);
-
-    for (unsigned i = 0; i < r->ncolumns; i++) {
-        const struct pgoutput_column *from = &m->relation.columns[i];
-        r->columns[i] = (struct column){.name = mem_strdup(from->name),
-                                        .oid = from->type,
-                                        .typmod = from->typmod,
-                                        .key = from->key};
-    }
-    return r;
-}
-
-static struct relation *shape_of_catalog(const struct table *table, PGresult *head, PGresult *all)
-{
-    unsigned n = 0;
-
-    for (int i = 0; i < PQntuples(all); i++)
-        n += truth(all, i, SENT);
-    struct relation *r = relation_new(table->oid, PQgetvalue(head, 0, 0), PQgetvalue(head, 0, 1),
-                                      *PQgetvalue(head, 0, 2), n);
-    struct column *c = r->columns;
-    for (int i = 0; i < PQntuples(all); i++)
-        if (truth(all, i, SENT))
-            *c++ = (struct column){.name = text(all, i, NAME),
-                                   .oid = number(all, i, TYPE),
-                                   .typmod = (int32_t)strtol(PQgetvalue(all, i, TYPMOD), NULL, 10),
-                                   .key = truth(all, i, r->identity == 'i' ? IDENTITY : PRIMARY)};
-    return r;
-}
-
-/* The attnum of the column with this name and type in the catalog, or 0. */
-static int attnum_now(PGresult *all, const struct column *c)
-{
-    for (int i = 0; i < PQntuples(all); i++)
-        if (!truth(all, i, DROPPED) && !strcmp(PQgetvalue(all, i, NAME), c->name) &&
-            number(all, i, TYPE) == c->oid)
-            return (int)number(all, i, ATTNUM);
-    return 0;
-}
-
-/* The same in the shape that was sent before, or 0. */
-static int attnum_before(const struct relation *sent, const struct column *c)
-{
-    for (unsigned i = 0; sent && i < sent->ncolumns; i++)
-        if (!strcmp(sent->columns[i].name, c->name) && sent->columns[i].oid == c->oid)
-            return sent->columns[i].attnum;
-    return 0;
-}
-
-/* The attnum that no column of a message with n columns can have reached. Where none was ever
- * dropped and none is left out, they are numbered without gaps. */
-static int attnum_limit(PGresult *all, unsigned n)
-{
-    bool no_gaps = true, last_sent = true;
-
-    for (int i = 0; i < PQntuples(all); i++) {
-        bool sent = truth(all, i, SENT);
-        if (truth(all, i, DROPPED) || truth(all, i, GENERATED) || (sent && !last_sent))
-            no_gaps = false;
-        last_sent = sent; /* what comes after the last of them was added since */
-    }
-    return no_gaps ? (int)n + 1 : PQntuples(all) + 1;
-}
-
-/*
- * A message has no attnums, but its columns are in their order. Those found by name and type have
- * theirs; a run of others (renamed, changed or dropped since) is proven if it exactly fills the gap
- * between its neighbours'.
- */
-static void place_columns(struct relation *r, const struct relation *sent, PGresult *all)
-{
-    int limit = attnum_limit(all, r->ncolumns), before = 0;
-
-    for (unsigned i = 0; i < r->ncolumns; i++) {
-        int now = attnum_now(all, &r->columns[i]), then = attnum_before(sent, &r->columns[i]);
-        bool ambiguous = now && then && now != then; /* dropped, and another one added */
-        r->columns[i].attnum = ambiguous ? 0 : now ? now : then;
-    }
-    for (unsigned i = 0; i < r->ncolumns; i++) {
-        struct column *c = &r->columns[i];
-        unsigned next = i;
-        while (next < r->ncolumns && !r->columns[next].attnum)
-            next++;
-        int after = next < r->ncolumns ? r->columns[next].attnum : limit;
-        if (!c->attnum && after - before - 1 == (int)(next - i))
-            c->attnum = before + 1;
-        if (c->attnum <= before)
-            msg_die(EX_CONFIG,
-                    "the table has changed its shape since, and which column of now is the '%s' of "
-                    "then cannot be proven; remove the state folder to read all tables anew "
-                    "table=%s.%s",
-                    c->name, r->schema, r->table);
-        before = c->attnum;
-    }
-}
-
-/* The catalog's part in columns that have their place: NOT NULL, and the key where the message says
- * nothing of it: under FULL it flags every column, under NOTHING none. */
-static void complete_columns(struct relation *r, PGresult *all)
-{
-    bool known = r->identity == 'd' || r->identity == 'i';
-
-    for (unsigned i = 0; i < r->ncolumns; i++) {
-        struct column *c = &r->columns[i];
-        bool primary = false;
-        for (int row = 0; row < PQntuples(all); row++)
-            if ((int)number(all, row, ATTNUM) == c->attnum) {
-                c->notnull = truth(all, row, NOTNULL);
-                primary = truth(all, row, PRIMARY);
-            }
-        c->key = known ? c->key : primary;
-        r->nkey += c->key;
-    }
-}
-
-static bool name_types(struct run *run, struct relation *r, struct trouble *t)
-{
-    struct buf oids = {0}, typmods = {0};
-
-    for (unsigned i = 0; i < r->ncolumns; i++) {
-        buf_printf(&oids, "%c%u", i ? ',' : '{', r->columns[i].oid);
-        buf_printf(&typmods, "%c%d", i ? ',' : '{', r->columns[i].typmod);
-    }
-    buf_str(&oids, r->ncolumns ? "}" : "{}");
-    buf_str(&typmods, r->ncolumns ? "}" : "{}");
-    PGresult *types =
-        source_query(&run->loop, run->loop.sql, t, types_sql, oids.data, typmods.data, NULL);
-    for (unsigned i = 0; types && i < r->ncolumns && (int)i < PQntuples(types); i++) {
-        struct column *c = &r->columns[i];
-        c->type = text(types, (int)i, 0);
-        c->base = number(types, (int)i, 1);
-        c->typmod = (int32_t)strtol(PQgetvalue(types, (int)i, 2), NULL, 10);
-        c->elem = number(types, (int)i, 3);
-    }
-    PQclear(types);
-    buf_free(&oids);
-    buf_free(&typmods);
-    return types != NULL;
-}
-
-struct relation *catalog_relation(struct run *run, struct table *table, const struct pgoutput *m,
-                                  struct trouble *t)
-{
-    char oid[16];
-    struct relation *r = NULL;
-
-    snprintf(oid, sizeof oid, "%u", table->oid);
-    PGresult *head = source_query(&run->loop, run->loop.sql, t, table_sql, oid, NULL);
-    PGresult *all =
-        head ? source_query(&run->loop, run->loop.sql, t, columns_sql, oid, table->attnums, NULL)
-             : NULL;
-    if (all && !m && !PQntuples(head)) {
-        *t = (struct trouble){.text = "the table was dropped meanwhile"};
-    } else if (all) {
-        r = m ? shape_of_message(m) : shape_of_catalog(table, head, all);
-        place_columns(r, table->sent, all);
-        complete_columns(r, all);
-        r->relfilenode = PQntuples(head) ? number(head, 0, 3)
-                         : table->sent   ? table->sent->relfilenode
-                                         : 0;
-        if (!name_types(run, r, t)) {
-            relation_free(r);
-            r = NULL;
-        }
-    }
-    PQclear(head);
-    PQclear(all);
-    return r;
-}
-
-bool catalog_same(const struct relation *a, const struct relation *b)
-{
-    if (strcmp(a->schema, b->schema) || strcmp(a->table, b->table) || a->identity != b->identity ||
-        a->relfilenode != b->relfilenode || a->ncolumns != b->ncolumns)
-        return false;
-    for (unsigned i = 0; i < a->ncolumns; i++) {
-        const struct column *x = &a->columns[i], *y = &b->columns[i];
-        if (strcmp(x->name, y->name) || strcmp(x->type, y->type) || x->attnum != y->attnum ||
-            x->oid != y->oid || x->base != y->base || x->elem != y->elem ||
-            x->typmod != y->typmod || x->key != y->key || x->notnull != y->notnull)
-            return false;
-    }
-    return true;
 }

@@ -1,4 +1,4 @@
-/* The published tables and their shapes, from PostgreSQL's catalog. */
+/* The published tables, from PostgreSQL's catalog. */
 #ifndef PGCDC_READ_CATALOG_H
 #define PGCDC_READ_CATALOG_H
 
@@ -8,7 +8,6 @@
 
 #include "lsn.h"
 #include "mem.h"
-#include "pgoutput.h"
 #include "relation.h"
 #include "source.h"
 
@@ -43,18 +42,5 @@ struct table *catalog_find(struct run *run, uint32_t oid);
 
 /* Notes a table whose rows are not for us. */
 struct table *catalog_ignore(struct run *run, uint32_t oid);
-
-/*
- * The shape of a table: as the message (PGOUTPUT_RELATION) says, or, without one, as the catalog
- * does. What a message does not say (attnums, names of types, the key under REPLICA IDENTITY FULL)
- * comes from the catalog, which knows only of now; where they disagree the message wins. If an
- * attnum cannot be proven, exits with 78: data in the wrong column would be worse. NULL: *t says
- * why.
- */
-struct relation *catalog_relation(struct run *run, struct table *table, const struct pgoutput *m,
-                                  struct trouble *t);
-
-/* Whether both have the same shape; their positions don't matter. */
-bool catalog_same(const struct relation *a, const struct relation *b);
 
 #endif

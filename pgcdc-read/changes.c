@@ -4,6 +4,7 @@
 
 #include "frames.h"
 #include "msg.h"
+#include "shape.h"
 
 #define CHECKPOINT_EVERY 1000 /* ms between those that only say that time goes by */
 
@@ -140,11 +141,11 @@ static bool announce(struct changes *c, struct table *table, struct trouble *t)
         pgoutput_parse(&c->arena, table->announced.data, table->announced.len, &m);
     if (problem)
         bad(c, problem);
-    struct relation *r = catalog_relation(c->run, table, &m, t);
+    struct relation *r = shape_read(c->run, table, &m, t);
     if (!r)
         return false;
     buf_clear(&table->announced);
-    if (table->sent && catalog_same(r, table->sent)) {
+    if (table->sent && shape_same(r, table->sent)) {
         relation_free(r);
         return true;
     }

@@ -9,11 +9,15 @@
 
 #include "arguments.h"
 #include "changes.h"
+#include "finish.h"
 #include "frames.h"
+#include "link.h"
 #include "msg.h"
+#include "shape.h"
 #include "prerequisites.h"
 #include "replicate.h"
 #include "run.h"
+#include "slot.h"
 #include "snapshot.h"
 #include "state.h"
 
@@ -74,7 +78,7 @@ static int check(struct run *run)
 
     send_start(run, failures);
     for (struct table *table = run->tables; table; table = table->hh.next) {
-        struct relation *r = catalog_relation(run, table, NULL, &t);
+        struct relation *r = shape_read(run, table, NULL, &t);
         if (!r)
             trouble_die(&t, "cannot read the shape of a table");
         relation_pack(out, r);
@@ -150,23 +154,6 @@ static lsn_t stream_start(const struct run *run)
     return lsn ? lsn : run->slot_lsn;
 }
 
-static int snapshot_only(struct run *run)
-{
-    struct loop *l = &run->loop;
-    lsn_t lsn = snapshot_take(run);
-
-    frames_end(out, lsn);
-    l->draining = true;
-    while (!l->hung_up && (l->state || stream_pending(out)))
-        loop_wait(l, -1, 0, -1);
-    bool behind = stream_pending(out) > 0 || l->load.batches > 0;
-    for (struct table *table = run->tables; l->state && table; table = table->hh.next) {
-        const struct load_snapshot *done = load_find(&l->load, table->oid);
-        behind |= !done || done->lsn != lsn;
-    }
-    return behind ? EX_TEMPFAIL : EX_OK;
-}
-
 static int replicate(struct run *run, lsn_t target)
 {
     struct changes changes;
@@ -178,11 +165,10 @@ static int replicate(struct run *run, lsn_t target)
         msg_die(EX_USAGE, "--until %s lies before %s, where the pipeline is already",
                 LSN_TEXT(run->arguments->until), LSN_TEXT(start));
     changes_begin(&changes, run, start, target);
-    if (!replicate_connect(&changes, &t))
+    if (!link_open(&changes, &t))
         trouble_die(&t, "cannot start the replication");
     replicate_run(&changes);
-    changes_end(&changes);
-    return replicate_finish(&changes);
+    return finish_changes(&changes);
 }
 
 int main(int argc, char **argv)
@@ -206,13 +192,14 @@ int main(int argc, char **argv)
         return check(&run);
     prerequisites_test(&run, false);
     struct trouble t;
-    if (!prerequisites_lock(&run, &t))
+    if (!slot_lock(&run, &t))
         trouble_die(&t, "cannot read the slot");
     lsn_t target = a.once ? wal_end(&run) : a.until;
     send_start(&run, 0);
     if (state)
         wait_for_load(&run);
-    int code = a.snapshot == SNAPSHOT_ONLY ? snapshot_only(&run) : replicate(&run, target);
+    int code = a.snapshot == SNAPSHOT_ONLY ? finish_snapshot(&run, snapshot_take(&run))
+                                           : replicate(&run, target);
     PQfinish(run.loop.stream);
     PQfinish(run.loop.sql);
     return code;

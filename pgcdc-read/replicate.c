@@ -5,130 +5,16 @@
 #include <string.h>
 
 #include "cli.h"
+#include "link.h"
 #include "msg.h"
-#include "prerequisites.h"
 #include "state.h"
 
 #define BACKOFF_FIRST 1000     /* ms; doubles … */
 #define BACKOFF_LAST 30000     /* … up to here */
 #define PATIENCE (10 * 60000)  /* ms that the server may stay away */
 #define STOP_PATIENCE 10000    /* ms that a transaction may take to end after a signal */
-#define STATUS_EVERY 1000      /* ms, at most */
-#define ASK_EVERY 200          /* ms */
 #define POSITION_EVERY 1000    /* ms between writes of our own state, which is for eyes */
 #define KEEPALIVES_A_SECOND 20 /* more, for nothing: the server waits for us to go */
-#define CONFIRM_PATIENCE 10000 /* ms for the slot to move after everything is applied */
-
-/* ------------------------------------------------------------------ connecting */
-
-static void disconnect(struct loop *l)
-{
-    PQfinish(l->stream);
-    PQfinish(l->sql);
-    l->stream = l->sql = NULL;
-}
-
-static bool connect_sql(struct run *run, struct trouble *t)
-{
-    struct loop *l = &run->loop;
-
-    if (l->sql)
-        return true;
-    l->sql = source_connect(l, run->arguments->conninfo, false, t);
-    return l->sql && prerequisites_lock(run, t);
-}
-
-/* A server that came back under the same address may be another one. */
-static bool same_system(struct run *run, PGconn *c, struct trouble *t)
-{
-    PGresult *r = source_query(&run->loop, c, t, "IDENTIFY_SYSTEM", NULL);
-
-    if (r && (PQntuples(r) != 1 || strcmp(PQgetvalue(r, 0, 0), run->source.system)))
-        msg_die(EX_CONFIG, "the server is another one now: its system identifier is not %s",
-                run->source.system);
-    PQclear(r);
-    return r != NULL;
-}
-
-/* Three status updates fit into the time after which the server gives us up; who waits for an end
- * asks more often. */
-static bool read_timeout(struct loop *l, PGconn *c, struct trouble *t)
-{
-    PGresult *r = source_query(
-        l, c, t, "SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'", NULL);
-    long ms = r && PQntuples(r) ? strtol(PQgetvalue(r, 0, 0), NULL, 10) : 0;
-
-    l->status_every = l->ask ? ASK_EVERY : STATUS_EVERY;
-    if (ms > 0 && ms / 4 < l->status_every)
-        l->status_every = ms / 4;
-    PQclear(r);
-    return r != NULL;
-}
-
-/* 'text' for the replication grammar, which knows no escapes but doubled quotes. */
-static void quote(struct buf *b, const char *text, char with)
-{
-    for (; *text; text++) {
-        if (*text == with)
-            buf_char(b, with);
-        buf_char(b, *text);
-    }
-}
-
-static bool start(struct changes *c, PGconn *conn, struct trouble *t)
-{
-    const struct arguments *a = c->run->arguments;
-    struct buf names = {0}, sql = {0};
-
-    for (unsigned i = 0; i < a->publications.n; i++) {
-        buf_str(&names, i ? ",\"" : "\"");
-        quote(&names, a->publications.items[i], '"');
-        buf_char(&names, '"');
-    }
-    buf_printf(&sql,
-               "START_REPLICATION SLOT \"%s\" LOGICAL %s (proto_version '1', publication_names '",
-               a->slot, LSN_TEXT(c->position));
-    quote(&sql, names.data, '\'');
-    buf_str(&sql, "')");
-    PGresult *r = source_query(&c->run->loop, conn, t, sql.data, NULL);
-    PQclear(r);
-    buf_free(&names);
-    buf_free(&sql);
-    return r != NULL;
-}
-
-bool replicate_connect(struct changes *c, struct trouble *t)
-{
-    struct run *run = c->run;
-    struct loop *l = &run->loop;
-
-    if (!connect_sql(run, t) || !prerequisites_slot(run, t))
-        return false;
-    if (!run->slot_exists)
-        msg_die(EX_CONFIG, "slot %s does not exist", run->arguments->slot);
-    if (run->slot_lsn > c->position)
-        msg_die(EX_CONFIG,
-                "slot %s stands at %s, past %s, where the stream has to go on: changes in between "
-                "are lost; remove the state folder to read all tables anew",
-                run->arguments->slot, LSN_TEXT(run->slot_lsn), LSN_TEXT(c->position));
-    PGconn *conn = source_connect(l, run->arguments->conninfo, true, t);
-    if (!conn)
-        return false;
-    l->ask = c->target != 0;
-    if (!same_system(run, conn, t) || !read_timeout(l, conn, t) || !start(c, conn, t)) {
-        PQfinish(conn);
-        return false;
-    }
-    PQsetnonblocking(conn, 1);
-    changes_reset(c);
-    l->stream = conn;
-    l->received = c->position;
-    loop_status(l);
-    msg_info("streaming from %s", LSN_TEXT(c->position));
-    return true;
-}
-
-/* ------------------------------------------------------------------ streaming */
 
 struct replication {
     struct changes *c;
@@ -305,57 +191,15 @@ void replicate_run(struct changes *c)
     c->run->loop.quit_on_stop = false;
     while (!c->run->loop.stream || !stream(&r, &t)) {
         if (c->run->loop.stream) {
-            disconnect(&c->run->loop);
+            link_close(&c->run->loop);
             lost(&r, &t);
         }
         wait_before_retry(&r);
         if (ends(&r))
             return;
-        if (!replicate_connect(c, &t)) {
-            disconnect(&c->run->loop);
+        if (!link_open(c, &t)) {
+            link_close(&c->run->loop);
             lost(&r, &t);
         }
     }
-}
-
-/* ------------------------------------------------------------------ after the end */
-
-static bool slot_has_moved(struct changes *c)
-{
-    struct loop *l = &c->run->loop;
-    struct trouble t;
-
-    if (!l->stream && !replicate_connect(c, &t)) {
-        disconnect(l);
-        return false;
-    }
-    loop_status(l);
-    if (!PQconsumeInput(l->stream) || !prerequisites_slot(c->run, &t)) {
-        disconnect(l);
-        return false;
-    }
-    return c->run->slot_lsn >= c->position;
-}
-
-int replicate_finish(struct changes *c)
-{
-    struct loop *l = &c->run->loop;
-
-    l->draining = true;
-    while (!l->hung_up && (l->state || stream_pending(l->out)))
-        loop_wait(l, -1, 0, -1);
-    if (stream_pending(l->out) || (l->state && l->load.applied < c->position)) {
-        msg_info("downstream has closed before everything was loaded");
-        return EX_TEMPFAIL;
-    }
-    if (!l->state)
-        return EX_OK;
-    for (int64_t until = clock_ms() + CONFIRM_PATIENCE; !slot_has_moved(c);) {
-        if (clock_ms() >= until) {
-            msg_warn("everything is loaded, but the slot does not move");
-            return EX_TEMPFAIL;
-        }
-        loop_wait(l, -1, 0, clock_ms() + 50);
-    }
-    return EX_OK;
 }

@@ -8,6 +8,7 @@
 #include "copytext.h"
 #include "frames.h"
 #include "msg.h"
+#include "shape.h"
 
 /* Exits with what went wrong, naming the table if it is one's fault. */
 static _Noreturn void give_up(const struct trouble *t, const struct table *table)
@@ -142,7 +143,7 @@ static void read_table(struct run *run, struct table *table, lsn_t lsn)
 
     if (last && last->attempt >= attempt)
         attempt = last->attempt + 1;
-    struct relation *relation = catalog_relation(run, table, NULL, &t);
+    struct relation *relation = shape_read(run, table, NULL, &t);
     if (!relation)
         give_up(&t, table);
     relation->lsn = lsn;

@@ -251,6 +251,21 @@ bool source_finish(struct loop *l, PGconn *c, struct trouble *t)
     return r != NULL;
 }
 
+char *field_text(const PGresult *r, int row, int column)
+{
+    return PQgetisnull(r, row, column) ? NULL : mem_strdup(PQgetvalue(r, row, column));
+}
+
+bool field_truth(const PGresult *r, int row, int column)
+{
+    return *PQgetvalue(r, row, column) == 't';
+}
+
+uint32_t field_number(const PGresult *r, int row, int column)
+{
+    return (uint32_t)strtoul(PQgetvalue(r, row, column), NULL, 10);
+}
+
 char *source_array(const char *const *items, unsigned n)
 {
     struct buf b = {0};

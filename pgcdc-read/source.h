@@ -44,6 +44,12 @@ PGresult *source_query(struct loop *l, PGconn *c, struct trouble *t, const char 
 /* Takes what ends a COPY. False: it failed, and *t says why. */
 bool source_finish(struct loop *l, PGconn *c, struct trouble *t);
 
+/* A field of a result: a copy of its text (NULL for NULL; free() it), a boolean, an unsigned
+ * number. */
+char *field_text(const PGresult *r, int row, int column);
+bool field_truth(const PGresult *r, int row, int column);
+uint32_t field_number(const PGresult *r, int row, int column);
+
 /* A text array for a parameter: {"a","b"}; free() it. */
 char *source_array(const char *const *items, unsigned n);
 

@@ -1,0 +1,78 @@
+#include "finish.h"
+
+#include "cli.h"
+#include "frames.h"
+#include "link.h"
+#include "msg.h"
+#include "slot.h"
+
+#define CONFIRM_PATIENCE 10000 /* ms for the slot to move after everything is loaded */
+#define CONFIRM_EVERY 50       /* ms between looks at it */
+
+/* Stays until downstream has closed; false: before it took everything. */
+static bool drain(struct loop *l)
+{
+    l->draining = true;
+    l->quit_on_stop = false;
+    while (!l->hung_up && (l->state || stream_pending(l->out)))
+        loop_wait(l, -1, 0, -1);
+    return !stream_pending(l->out);
+}
+
+static int behind(void)
+{
+    msg_info("downstream has closed before everything was loaded");
+    return EX_TEMPFAIL;
+}
+
+static bool slot_has_moved(struct changes *c)
+{
+    struct loop *l = &c->run->loop;
+    struct trouble t;
+
+    if (!l->stream && !link_open(c, &t)) {
+        link_close(l);
+        return false;
+    }
+    loop_status(l);
+    if (!PQconsumeInput(l->stream) || !slot_look(c->run, &t)) {
+        link_close(l);
+        return false;
+    }
+    return c->run->slot_lsn >= c->position;
+}
+
+int finish_changes(struct changes *c)
+{
+    struct loop *l = &c->run->loop;
+
+    changes_end(c);
+    if (!drain(l) || (l->state && l->load.applied < c->position))
+        return behind();
+    if (!l->state)
+        return EX_OK;
+    int64_t until = clock_ms() + CONFIRM_PATIENCE;
+    while (!slot_has_moved(c)) {
+        if (clock_ms() >= until) {
+            msg_warn("everything is loaded, but the slot does not move");
+            return EX_TEMPFAIL;
+        }
+        loop_wait(l, -1, 0, clock_ms() + CONFIRM_EVERY);
+    }
+    return EX_OK;
+}
+
+int finish_snapshot(struct run *run, lsn_t lsn)
+{
+    struct loop *l = &run->loop;
+
+    frames_end(l->out, lsn);
+    if (!drain(l) || l->load.batches)
+        return behind();
+    for (struct table *table = run->tables; l->state && table; table = table->hh.next) {
+        const struct load_snapshot *done = load_find(&l->load, table->oid);
+        if (!done || done->lsn != lsn)
+            return behind();
+    }
+    return EX_OK;
+}

@@ -1,0 +1,137 @@
+#include "slot.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "msg.h"
+
+#define LOCK_PATIENCE 3000 /* ms for a predecessor's session to end */
+
+static const char slot_sql[] =
+    "SELECT coalesce(plugin, 'none'), coalesce(database, 'none'), two_phase,"
+    " coalesce(wal_status, ''), confirmed_flush_lsn"
+    " FROM pg_replication_slots WHERE slot_name = $1";
+
+static void test_kind(struct run *run, PGresult *r, struct verdicts *v)
+{
+    const char *slot = run->arguments->slot;
+    unsigned before = v->failures;
+
+    if (strcmp(PQgetvalue(r, 0, 0), "pgoutput"))
+        verdict_fail(v, "slot %s has the plugin %s: use another slot, with the plugin pgoutput",
+                     slot, PQgetvalue(r, 0, 0));
+    if (strcmp(PQgetvalue(r, 0, 1), run->source.database))
+        verdict_fail(v, "slot %s belongs to database %s, this is %s: use another slot", slot,
+                     PQgetvalue(r, 0, 1), run->source.database);
+    if (*PQgetvalue(r, 0, 2) == 't')
+        verdict_fail(v,
+                     "slot %s was created with two_phase, which sends transactions before they "
+                     "commit: drop it and create it without",
+                     slot);
+    if (!strcmp(PQgetvalue(r, 0, 3), "lost"))
+        verdict_fail(v,
+                     "slot %s has lost its WAL (max_slot_wal_keep_size): changes are lost; drop it "
+                     "(--drop-slot), then " VERDICT_ANEW,
+                     slot);
+    if (before == v->failures)
+        verdict_pass(v, "slot %s can be used", slot);
+}
+
+static void test_none(const struct run *run, struct verdicts *v)
+{
+    const struct arguments *a = run->arguments;
+    const struct load *load = &run->loop.load;
+
+    if (load->prepared || load->applied || load->nsnapshots)
+        verdict_fail(v,
+                     "slot %s does not exist any more, changes since %s are lost: " VERDICT_ANEW
+                     ", with --create-slot",
+                     a->slot, LSN_TEXT(load->applied));
+    else if (a->create_slot || a->snapshot == SNAPSHOT_ONLY)
+        verdict_pass(v, "slot %s can be created", a->slot);
+    else
+        verdict_fail(v, "slot %s does not exist: --create-slot creates it", a->slot);
+}
+
+static void test_row(struct run *run, PGresult *r, struct verdicts *v)
+{
+    lsn_t applied = run->loop.load.applied;
+
+    run->slot_exists = PQntuples(r) > 0;
+    if (!run->slot_exists) {
+        test_none(run, v);
+        return;
+    }
+    test_kind(run, r, v);
+    if (!lsn_parse(PQgetvalue(r, 0, 4), &run->slot_lsn))
+        run->slot_lsn = 0;
+    if (applied && run->slot_lsn > applied)
+        verdict_fail(
+            v,
+            "slot %s was moved or created anew: it stands at %s, the target only at %s, and what "
+            "is between is lost: " VERDICT_ANEW,
+            run->arguments->slot, LSN_TEXT(run->slot_lsn), LSN_TEXT(applied));
+}
+
+bool slot_test(struct run *run, struct verdicts *v, struct trouble *t)
+{
+    PGresult *r = source_query(&run->loop, run->loop.sql, t, slot_sql, run->arguments->slot, NULL);
+
+    if (r)
+        test_row(run, r, v);
+    PQclear(r);
+    return r != NULL;
+}
+
+bool slot_look(struct run *run, struct trouble *t)
+{
+    struct verdicts v = {0};
+
+    return slot_test(run, &v, t);
+}
+
+/* ------------------------------------------------------------------ the lock */
+
+/* 0: nobody is in the way; else the process id of the server's that is. */
+static const char lock_sql[] =
+    "WITH k AS MATERIALIZED (SELECT hashtextextended('pgcdc ' || $1, 0) AS key),"
+    " l AS MATERIALIZED (SELECT pg_try_advisory_lock(key) AS got, key FROM k)"
+    " SELECT CASE WHEN got THEN coalesce((SELECT active_pid FROM pg_replication_slots"
+    "   WHERE slot_name = $1), 0)"
+    "  ELSE coalesce((SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
+    "   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    "   AND classid = (key >> 32) & 4294967295 AND objid = key & 4294967295"
+    "   AND objsubid = 1), -1) END, got FROM l";
+
+bool slot_lock(struct run *run, struct trouble *t)
+{
+    int64_t patience = clock_ms() + LOCK_PATIENCE;
+
+    for (;;) {
+        PGresult *r =
+            source_query(&run->loop, run->loop.sql, t, lock_sql, run->arguments->slot, NULL);
+        if (!r)
+            return false;
+        long pid = strtol(PQgetvalue(r, 0, 0), NULL, 10);
+        bool got = *PQgetvalue(r, 0, 1) == 't';
+        PQclear(r);
+        if (pid == 0)
+            return true;
+        if (got) { /* it is counted, and we will take it again */
+            r = source_query(&run->loop, run->loop.sql, t, "SELECT pg_advisory_unlock_all()", NULL);
+            if (!r)
+                return false;
+            PQclear(r);
+        }
+        if (clock_ms() >= patience) {
+            *t = (struct trouble){.sqlstate = "55006"};
+            snprintf(t->text, sizeof t->text,
+                     "slot %s is being read by another process, server process id %ld",
+                     run->arguments->slot, pid);
+            return false;
+        }
+        int64_t again = clock_ms() + 200;
+        while (clock_ms() < again)
+            loop_wait(&run->loop, -1, 0, again);
+    }
+}

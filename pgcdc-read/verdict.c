@@ -1,0 +1,34 @@
+#include "verdict.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "msg.h"
+
+#define TEXT_SIZE 1024
+
+void verdict_pass(const struct verdicts *v, const char *fmt, ...)
+{
+    char text[TEXT_SIZE];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (v->report)
+        msg_line("ok   %s", text);
+}
+
+void verdict_fail(struct verdicts *v, const char *fmt, ...)
+{
+    char text[TEXT_SIZE];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (!v->report)
+        msg_die(EX_CONFIG, "%s", text);
+    msg_line("FAIL %s", text);
+    v->failures++;
+}
