@@ -141,6 +141,7 @@ static void run(struct load *load, struct receive *r)
         ledger_set(&l->run, load->start.run);
         l->open = false;
         ledger_save(l);
+        batch_forget_others(l->batches, l->dir);
     }
     if (load->sink == SINK_WAREHOUSE) {
         recover_fence(load);

@@ -130,7 +130,7 @@ static void proceed(struct table *t)
         ask(t, ALTER, table_adopt_sql(t, step));
         return;
     }
-    if (step->create.n && table_made_by(t, step->batch)) {
+    if (step->create.n && table_made_by(t, step)) {
         step_done(t); /* it was made before a crash, or in spite of a failure */
         return;
     }

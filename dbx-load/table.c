@@ -9,6 +9,8 @@
 #include "msg.h"
 #include "quote.h"
 
+static const char *const owner_keys[] = {PROPERTY_PIPELINE, PROPERTY_SOURCE};
+
 static void release(const char *text)
 {
     free((void *)(uintptr_t)text); /* owned, though const for everybody else */
@@ -91,34 +93,31 @@ const char *table_property(const struct table *t, const char *key)
     return property(t->properties, t->nproperties, key);
 }
 
-bool table_made_by(const struct table *t, const struct batch *b)
+bool table_made_by(const struct table *t, const struct step *s)
 {
     const char *made_by = table_property(t, PROPERTY_BATCH);
-    char *id = mem_printf("%s-%llu", b->run, (unsigned long long)b->number);
-    bool ours = made_by && !strcmp(made_by, id);
+    const char *ours = property(s->properties, s->nproperties, PROPERTY_BATCH);
 
-    free(id);
-    return ours;
+    return made_by && ours && !strcmp(made_by, ours);
 }
 
 enum table_owner table_owner(const struct table *t, const struct step *s)
 {
-    static const char *const keys[] = {PROPERTY_PIPELINE, PROPERTY_SOURCE};
     bool foreign = false;
 
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const char *wanted = property(s->properties, s->nproperties, keys[i]);
-        const char *found = table_property(t, keys[i]);
+    for (size_t i = 0; i < sizeof owner_keys / sizeof *owner_keys; i++) {
+        const char *key = owner_keys[i], *found = table_property(t, key);
+        const char *wanted = property(s->properties, s->nproperties, key);
         if (!wanted)
             fail(EX_DATAERR, "the stream does not say whose table this is: property %s table=%s",
-                 keys[i], t->name);
+                 key, t->name);
         if (!found)
             foreign = true;
         else if (strcmp(wanted, found))
             fail(EX_CONFIG,
                  "%s belongs to another pipeline (%s is %s, not %s): drop the table, or write to "
                  "another schema with cdc-merge --namespace",
-                 t->name, keys[i], found, wanted);
+                 t->name, key, found, wanted);
     }
     return foreign ? TABLE_FOREIGN : TABLE_OURS;
 }
@@ -161,20 +160,11 @@ static void column_list(struct buf *b, const struct load_column *columns, unsign
     }
 }
 
-static void property_list(struct buf *b, const struct step *s, bool ours_only)
+static void property_pair(struct buf *b, const char *key, const char *value)
 {
-    const char *comma = "";
-
-    for (unsigned i = 0; i < s->nproperties; i++) {
-        const struct property *p = &s->properties[i];
-        if (ours_only && strncmp(p->key, "pgcdc.", 6))
-            continue;
-        buf_str(b, comma);
-        quote_text(b, p->key, strlen(p->key));
-        buf_str(b, " = ");
-        quote_text(b, p->value, strlen(p->value));
-        comma = ", ";
-    }
+    quote_text(b, key, strlen(key));
+    buf_str(b, " = ");
+    quote_text(b, value, strlen(value));
 }
 
 char *table_create_sql(const struct table *t, const struct step *s)
@@ -184,7 +174,10 @@ char *table_create_sql(const struct table *t, const struct step *s)
     buf_printf(&b, "CREATE TABLE %s (", t->name);
     column_list(&b, s->columns, s->ncolumns);
     buf_str(&b, ") USING DELTA TBLPROPERTIES (");
-    property_list(&b, s, false);
+    for (unsigned i = 0; i < s->nproperties; i++) {
+        buf_str(&b, i ? ", " : "");
+        property_pair(&b, s->properties[i].key, s->properties[i].value);
+    }
     buf_char(&b, ')');
     return b.data;
 }
@@ -194,7 +187,10 @@ char *table_adopt_sql(const struct table *t, const struct step *s)
     struct buf b = {0};
 
     buf_printf(&b, "ALTER TABLE %s SET TBLPROPERTIES (", t->name);
-    property_list(&b, s, true);
+    for (size_t i = 0; i < sizeof owner_keys / sizeof *owner_keys; i++) {
+        buf_str(&b, i ? ", " : "");
+        property_pair(&b, owner_keys[i], property(s->properties, s->nproperties, owner_keys[i]));
+    }
     buf_char(&b, ')');
     return b.data;
 }

@@ -13,7 +13,7 @@
 /* The properties that say whose a table is. */
 #define PROPERTY_PIPELINE "pgcdc.pipeline"
 #define PROPERTY_SOURCE "pgcdc.source"
-#define PROPERTY_BATCH "pgcdc.batch" /* the batch whose create-as-select made it: RUN-BATCH */
+#define PROPERTY_BATCH "pgcdc.batch" /* the batch whose create-as-select made it */
 #define PROPERTY_FENCE "pgcdc.fence"
 
 struct table {
@@ -43,8 +43,8 @@ void table_take_columns(struct table *t, const struct statement *s);
 void table_take_properties(struct table *t, const struct statement *s);
 const char *table_property(const struct table *t, const char *key); /* or NULL */
 
-/* True if the property says that this batch's create-as-select made the table. */
-bool table_made_by(const struct table *t, const struct batch *b);
+/* True if the property says that this step's create-as-select made the table. */
+bool table_made_by(const struct table *t, const struct step *s);
 
 /* Whose it is: TABLE_FOREIGN has no owner; another owner's exits with 78. */
 enum table_owner { TABLE_OURS, TABLE_FOREIGN };
