@@ -138,7 +138,7 @@ def test_slow_warehouse_cuts_no_connection(
     warehouse.api.request(
         "POST",
         "/_test/faults",
-        {"rules": [{"sql": "MERGE INTO", "pending": 60, "times": 1}]},
+        {"rules": [{"sql": "MERGE INTO", "pending": 60, "count": 1}]},
     )
     database.execute("INSERT INTO t VALUES (0, 'slow')")
     time.sleep(1)
