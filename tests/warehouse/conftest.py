@@ -14,7 +14,7 @@ _numbers = itertools.count(1)
 
 
 class Client:
-    """Statements and files of one schema; `{s}` in SQL stands for it, `{v}` for its volume's path."""
+    """Statements and files of one schema: `{s}` in SQL stands for it, `{v}` for its volume."""
 
     def __init__(self, sdk, warehouse_id, schema):
         self.sdk, self.warehouse_id, self.schema = sdk, warehouse_id, schema
@@ -49,7 +49,12 @@ class Client:
 
     def fails(self, sql, **more):
         """The SQLSTATE and the message of a statement that has to fail."""
-        return failure(self.execute(sql, **more))
+        return self.failure(self.execute(sql, **more))
+
+    @staticmethod
+    def failure(reply):
+        assert reply.status.state is StatementState.FAILED, reply.status.state
+        return reply.status.as_dict().get("sql_state"), reply.status.error.message
 
     def upload(self, name, table):
         """A pyarrow table as a Parquet file in the volume."""
@@ -57,11 +62,6 @@ class Client:
         pyarrow.parquet.write_table(table, data)
         data.seek(0)
         self.sdk.files.upload(f"{self.volume}/{name}", data, overwrite=True)
-
-
-def failure(reply):
-    assert reply.status.state is StatementState.FAILED, reply.status.state
-    return reply.status.as_dict().get("sql_state"), reply.status.error.message
 
 
 @pytest.fixture(scope="session")

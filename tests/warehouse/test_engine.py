@@ -1,7 +1,7 @@
 """The facts of Delta Lake that recovery stands on, each shown on a statement that really runs.
 
 A crashed loader leaves statements behind that nobody waits for. Before it sends anything again it
-deletes the permit file that they read, then commits a table property; what is left of them must fail.
+deletes the permit file that they read, then commits a table property; what is left must fail.
 """
 
 import datetime
@@ -9,7 +9,6 @@ import decimal
 
 import pyarrow as pa
 import pytest
-from conftest import failure
 
 FENCE = "ALTER TABLE {s}.t SET TBLPROPERTIES ('pgcdc.fence' = '{n}')"
 ROWS = "SELECT id, v FROM parquet.`{v}/rows.parquet`"
@@ -75,7 +74,7 @@ def test_a_property_commit_aborts_a_running_write(table, write):
     paused(table, statement)
     table.rows(FENCE.replace("{n}", "1"))
     assert still_runs(table, statement)
-    state, message = failure(table.until(statement))
+    state, message = table.failure(table.until(statement))
     assert (state, "DELTA_METADATA_CHANGED" in message) == ("2D521", True)
     unchanged(table)
 
@@ -95,7 +94,7 @@ def test_a_create_as_select_sent_twice_makes_one_table(table):
     paused(table, first)
     second = table.until(send(table, CREATE, ROWS))
     assert second.status.state.value == "SUCCEEDED"
-    assert failure(table.until(first))[0] == "2D521"  # the loser's files don't show
+    assert table.failure(table.until(first))[0] == "2D521"  # the loser's files don't show
     assert table.fails(CREATE.replace("{source}", ROWS))[0] == "42P07"
     assert table.rows("SELECT count(*) FROM {s}.new") == [["3"]]
     assert ["pgcdc.batch", "7"] in table.rows("SHOW TBLPROPERTIES {s}.new")
@@ -119,7 +118,7 @@ def test_a_deleted_permit_stops_a_queued_statement(table, faults, write):
     statement = send(table, write, with_permit())
     table.sdk.files.delete(f"{table.volume}/permit.parquet")
     assert table.get(statement).status.state.value == "PENDING"
-    state, message = failure(table.until(statement))
+    state, message = table.failure(table.until(statement))
     assert (state, "PATH_NOT_FOUND" in message) == ("42K03", True)
     unchanged(table)
 
@@ -130,7 +129,7 @@ def test_a_deleted_permit_stops_a_statement_planned_before(table, write):
     paused(table, statement)
     table.sdk.files.delete(f"{table.volume}/permit.parquet")
     assert still_runs(table, statement)
-    state, message = failure(table.until(statement))
+    state, message = table.failure(table.until(statement))
     # not PATH_NOT_FOUND: the file was there when the statement was planned
     assert (state, "FILE_NOT_EXIST" in message) == ("KD001", True), message
     unchanged(table)
@@ -170,7 +169,7 @@ def test_a_failed_write_leaves_no_history(table):
 def test_merge_reports_its_rows(table):
     reply = table.execute(MERGE.replace("{source}", ROWS))
     names = [column.name for column in reply.manifest.schema.columns]
-    assert dict(zip(names, reply.result.data_array[0])) == {
+    assert dict(zip(names, reply.result.data_array[0], strict=True)) == {
         "num_affected_rows": "3",
         "num_updated_rows": "1",
         "num_deleted_rows": "0",
@@ -216,7 +215,9 @@ def test_types_keep_their_values(client):
         "types.parquet",
         pa.table(
             {
-                "d": pa.array([decimal.Decimal("12345678901234567890.123456789")], pa.decimal128(38, 9)),
+                "d": pa.array(
+                    [decimal.Decimal("12345678901234567890.123456789")], pa.decimal128(38, 9)
+                ),
                 "t": pa.array([when], pa.timestamp("us", tz="UTC")),
                 "u": pa.array([when], pa.timestamp("us")),
                 "f": pa.array([float("nan")], pa.float64()),

@@ -70,12 +70,23 @@ def test_an_unknown_catalog_is_named():
 
 @pytest.mark.parametrize(
     ("catalog", "schema"),
-    [("a_b", "c"), ("a", "b_c"), ("a_", "b"), ("a", "_b"), ("x-y", "é"), ("a_c", "b"), ("db__", "1")],
+    [
+        ("a_b", "c"),
+        ("a", "b_c"),
+        ("a_", "b"),
+        ("a", "_b"),
+        ("x-y", "é"),
+        ("a_c", "b"),
+        ("db__", "1"),
+    ],
 )
 def test_the_encoding_of_schemas_is_reversible(catalog, schema):
     database = names.encode_schema(catalog, schema)
     assert names.decode_schema(database) == (catalog, schema)
-    assert names.decode_text(f"x `spark_catalog`.`{database}`.`t` y") == f"x `{catalog}`.`{schema}`.`t` y"
+    assert (
+        names.decode_text(f"x `spark_catalog`.`{database}`.`t` y")
+        == f"x `{catalog}`.`{schema}`.`t` y"
+    )
 
 
 @pytest.mark.parametrize("table", ["t", "a_b", "uct__x", "order-items", "ä"])

@@ -10,7 +10,9 @@ from lib.warehouse import PROGRAM
 
 
 def run(*arguments):
-    return subprocess.run([PROGRAM, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    return subprocess.run(
+        [PROGRAM, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
 
 
 def processes(folder):

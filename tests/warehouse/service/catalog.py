@@ -51,18 +51,23 @@ class Catalog:
         return _plain(catalog) and (self.tables / catalog.lower()).is_dir()
 
     def has_schema(self, catalog: str, schema: str) -> bool:
-        return self.has_catalog(catalog) and _plain(schema) and self._schema(catalog, schema).is_dir()
+        return (
+            self.has_catalog(catalog) and _plain(schema) and self._schema(catalog, schema).is_dir()
+        )
 
     def has_volume(self, catalog: str, schema: str, volume: str) -> bool:
-        return all(map(_plain, (catalog, schema, volume))) and self._volume(
-            catalog, schema, volume
-        ).is_dir()
+        return (
+            all(map(_plain, (catalog, schema, volume)))
+            and self._volume(catalog, schema, volume).is_dir()
+        )
 
     def real_path(self, path: str) -> str:
         """/Volumes/C/S/V/x as a path of this machine: the three names compare without case."""
         parts = path.removeprefix("dbfs:").split("/")
         if ".." in parts:
-            raise SqlError.of("22023", "INVALID_PARAMETER_VALUE", f"The path {path} leaves its volume.")
+            raise SqlError.of(
+                "22023", "INVALID_PARAMETER_VALUE", f"The path {path} leaves its volume."
+            )
         return "/".join([str(self.volumes), *(part.lower() for part in parts[2:5]), *parts[5:]])
 
     def shown_path(self, text: str) -> str:
@@ -189,7 +194,7 @@ class Catalog:
             raise SqlError.of(
                 "42000",
                 "VOLUME_ALREADY_EXISTS",
-                f"Cannot create volume `{catalog}`.`{schema}`.`{volume}` because it already exists.",
+                f"Volume `{catalog}`.`{schema}`.`{volume}` already exists.",
             )
         folder.mkdir(parents=True, exist_ok=True)
         return [], []
@@ -238,7 +243,10 @@ class Catalog:
 
     def _remove_schema(self, catalog: str, schema: str) -> None:
         self._spark_sql(f"DROP SCHEMA {names.encode_schema(catalog, schema)} CASCADE")
-        for folder in (self._schema(catalog, schema), self.volumes / catalog.lower() / schema.lower()):
+        for folder in (
+            self._schema(catalog, schema),
+            self.volumes / catalog.lower() / schema.lower(),
+        ):
             shutil.rmtree(folder, ignore_errors=True)
 
     def _is_empty(self, catalog: str, schema: str) -> bool:
@@ -256,7 +264,11 @@ def _location(folder: Path) -> str:
 
 def _name_index(rest: list[Token], at: int) -> int:
     """Where the object's name begins: behind IF [NOT] EXISTS."""
-    while at < len(rest) and rest[at].kind == "word" and rest[at].text.upper() in ("IF", "NOT", "EXISTS"):
+    while (
+        at < len(rest)
+        and rest[at].kind == "word"
+        and rest[at].text.upper() in ("IF", "NOT", "EXISTS")
+    ):
         at += 1
     return at
 

@@ -139,7 +139,7 @@ def _rows(environment: dict[str, str], statement: str) -> list[list[str | None]]
         error = reply["status"].get("error", {})
         raise RuntimeError(f"{reply['status']['state']}: {error.get('message', '')}")
     chunk = reply["result"]
-    rows = chunk.get("data_array", [])
+    rows: list[list[str | None]] = chunk.get("data_array", [])
     while "next_chunk_index" in chunk:
         chunk = _call(environment, "GET", f"{path}/result/chunks/{chunk['next_chunk_index']}")
         rows += chunk["data_array"]
@@ -158,7 +158,9 @@ def _call(environment: dict[str, str], method: str, path: str, body: Any = None)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="warehouse", description="A local Databricks SQL warehouse.")
+    parser = argparse.ArgumentParser(
+        prog="warehouse", description="A local Databricks SQL warehouse."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     folder = Path(os.environ.get("WAREHOUSE_DIR") or _build() / "warehouse")
     starting = commands.add_parser("start", help="start one; prints its settings, to eval")

@@ -1,4 +1,4 @@
-"""Apache Spark with Delta Lake in local mode: runs one statement, cancels one, tells errors apart."""
+"""Apache Spark with Delta Lake in local mode: runs statements, cancels them, tells errors apart."""
 
 from __future__ import annotations
 
@@ -134,7 +134,10 @@ class Engine:
 
     def _show_names(self, result: Result, kind: list[str]) -> None:
         result.rows = [
-            [None if cell is None else self.catalog.shown_path(names.decode_text(cell)) for cell in row]
+            [
+                None if cell is None else self.catalog.shown_path(names.decode_text(cell))
+                for cell in row
+            ]
             for row in result.rows
         ]
         if kind == ["SHOW", "TABLES"]:
@@ -143,9 +146,10 @@ class Engine:
                 row[0] = (row[0] or "").rpartition(".")[2]
 
     def _sql_error(self, error: Exception) -> SqlError:
-        """What the innermost error of Spark's or Delta's own says, if any does."""
+        """What the outermost error with an SQLSTATE says, else the error itself."""
         java = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
-        is_a = self._context._jvm.java.lang.Class.forName("org.apache.spark.SparkThrowable").isInstance
+        jvm: Any = self._context._jvm
+        is_a = jvm.java.lang.Class.forName("org.apache.spark.SparkThrowable").isInstance
         state, message = None, java.getMessage() if java is not None else str(error)
         while java is not None:
             if is_a(java) and java.getSqlState():
@@ -182,13 +186,14 @@ def _column(position: int, name: str, kind: T.DataType) -> dict[str, Any]:
 
 def _collect(frame: DataFrame) -> Result:
     fields = frame.schema.fields
-    columns = [_column(i, field.name, field.dataType) for i, field in enumerate(fields)]
+    kinds = [each.dataType for each in fields]
+    columns = [_column(i, each.name, kinds[i]) for i, each in enumerate(fields)]
     if not fields:
         return Result()
     plain = frame.toDF(*(f"c{i}" for i in range(len(fields))))  # names may repeat
-    texts = [_text(f"c{i}", field.dataType).alias(f"c{i}") for i, field in enumerate(fields)]
+    texts = [_text(f"c{i}", kind).alias(f"c{i}") for i, kind in enumerate(kinds)]
     rows = [list(row) for row in plain.select(*texts).collect()]
-    for i, kind in enumerate(field.dataType for field in fields):
+    for i, kind in enumerate(kinds):
         if isinstance(kind, (T.TimestampType, T.TimestampNTZType)):
             zone = "Z" if isinstance(kind, T.TimestampType) else ""
             for row in rows:

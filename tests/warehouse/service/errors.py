@@ -23,7 +23,9 @@ class HttpError(Exception):
 class SqlError(Exception):
     """A statement that failed: answered with HTTP 200 and the state FAILED."""
 
-    def __init__(self, sql_state: str | None, message: str, error_code: str = "BAD_REQUEST") -> None:
+    def __init__(
+        self, sql_state: str | None, message: str, error_code: str = "BAD_REQUEST"
+    ) -> None:
         super().__init__(message)
         self.sql_state = sql_state
         self.message = message
@@ -35,9 +37,7 @@ class SqlError(Exception):
 
 
 def no_such_catalog(name: str) -> SqlError:
-    return SqlError.of(
-        "42704", "NO_SUCH_CATALOG_EXCEPTION", f"Catalog '{name}' was not found."
-    )
+    return SqlError.of("42704", "NO_SUCH_CATALOG_EXCEPTION", f"Catalog '{name}' was not found.")
 
 
 def schema_not_found(catalog: str, schema: str) -> SqlError:

@@ -1,6 +1,6 @@
 """Misbehaviour on request: a list of rules, of which the first that matches a request acts.
 
-POST /_test/faults takes {"rules": [RULE, …]}, which replaces the list, and/or {"cold_start": SECONDS},
+POST /_test/faults takes {"rules": [RULE, …]}, which replaces the list, and {"cold_start": SECONDS},
 which stops the warehouse so that the next statement finds it starting for that long. README.md has
 the keys of a rule.
 """

@@ -1,4 +1,4 @@
-"""The Files API over DIR/Volumes: /api/2.0/fs/files/Volumes/… and /api/2.0/fs/directories/Volumes/…"""
+"""The Files API over DIR/Volumes: /api/2.0/fs/files/Volumes/… and …/fs/directories/Volumes/…"""
 
 from __future__ import annotations
 
@@ -56,17 +56,14 @@ class Files:
             with os.fdopen(handle, "wb") as out:
                 for piece in request.body():
                     out.write(piece)
-            if request.query.get("overwrite", "true").lower() != "true":
-                try:
-                    os.link(temporary, real)
-                except FileExistsError:
-                    raise HttpError(409, "ALREADY_EXISTS", "The file being created already exists.")
-            else:
+            if request.query.get("overwrite", "true").lower() == "true":
                 os.rename(temporary, real)
-                return Reply(204)
+            else:
+                os.link(temporary, real)
+        except FileExistsError:
+            raise HttpError(409, "ALREADY_EXISTS", "The file being created exists.") from None
         finally:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
+            Path(temporary).unlink(missing_ok=True)
         return Reply(204)
 
     def download(self, request: Request, path: str) -> Reply:
@@ -103,7 +100,8 @@ class Files:
     def list_folder(self, request: Request, path: str) -> Reply:
         real = self._folder(path)
         try:
-            size = min(int(request.query.get("page_size", _PAGE)) or _PAGE, _PAGE)
+            size = int(request.query.get("page_size", 0))
+            size = size if 0 < size < _PAGE else _PAGE
             after = base64.urlsafe_b64decode(request.query.get("page_token", "")).decode()
         except ValueError:
             raise HttpError(400, "INVALID_PARAMETER_VALUE", "Invalid page token or size.") from None
@@ -121,7 +119,9 @@ class Files:
             contents.append(item)
         page: dict[str, object] = {"contents": contents}
         if len(found) > size:
-            page["next_page_token"] = base64.urlsafe_b64encode(found[size - 1].name.encode()).decode()
+            page["next_page_token"] = base64.urlsafe_b64encode(
+                found[size - 1].name.encode()
+            ).decode()
         return json_reply(page)
 
     def delete_folder(self, request: Request, path: str) -> Reply:

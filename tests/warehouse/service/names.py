@@ -138,9 +138,7 @@ def decode_table(table: str) -> str:
 def decode_text(text: str) -> str:
     """Spark's words (messages, DESCRIBE) with the names as the client knows them."""
     text = re.sub(rf"`?spark_catalog`?\.(`?{_DATABASE.pattern})", r"\1", text)
-    text = re.sub(
-        rf"`{_DATABASE.pattern}`", lambda m: f"`{_decode(m[1])}`.`{_decode(m[2])}`", text
-    )
+    text = re.sub(rf"`{_DATABASE.pattern}`", lambda m: f"`{_decode(m[1])}`.`{_decode(m[2])}`", text)
     text = _DATABASE.sub(lambda m: f"{_decode(m[1])}.{_decode(m[2])}", text)
     return _TABLE.sub(lambda m: _decode(m[1]), text)
 

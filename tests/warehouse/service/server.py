@@ -39,7 +39,7 @@ def log(message: str) -> None:
 
 
 def serve(folder: Path, port: int, jars: Path, conf: dict[str, str], starter: socket.socket) -> int:
-    """Runs until SIGTERM. Tells `starter` when it is ready, and ends if that end goes away first."""
+    """Runs until SIGTERM. Tells `starter` when it is ready, and ends if that goes away first."""
     lock = (folder / "lock").open("a")
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     (folder / "pid").write_text(f"{os.getpid()}\n")

@@ -61,7 +61,11 @@ class Statement:
 
     def _manifest(self, result: Result) -> dict[str, Any]:
         chunks = [
-            {"chunk_index": i, "row_offset": at, "row_count": min(CHUNK_ROWS, len(result.rows) - at)}
+            {
+                "chunk_index": i,
+                "row_offset": at,
+                "row_count": min(CHUNK_ROWS, len(result.rows) - at),
+            }
             for i, at in enumerate(range(0, len(result.rows), CHUNK_ROWS))
         ]
         manifest = {

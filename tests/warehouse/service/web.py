@@ -70,7 +70,11 @@ class App:
 
     open_paths = re.compile(r"/_test/.*|/\.well-known/.*")
 
-    def __init__(self, authorize: Callable[[Request], None], fault: Callable[[Request], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        authorize: Callable[[Request], None],
+        fault: Callable[[Request], dict[str, Any]],
+    ) -> None:
         self.authorize = authorize
         self.fault = fault
         self.routes: list[tuple[str, re.Pattern[str], Callable[..., Reply]]] = []
@@ -89,11 +93,14 @@ class App:
                 methods.add(method)
         if methods:
             raise HttpError(405, "METHOD_NOT_ALLOWED", f"{request.method} is not for this path.")
-        raise HttpError(404, "ENDPOINT_NOT_FOUND", f"No API found for '{request.method} {request.path}'")
+        raise HttpError(
+            404, "ENDPOINT_NOT_FOUND", f"No API found for '{request.method} {request.path}'"
+        )
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each reply waits for the client's delayed ACK
     server: Server
 
     def log_message(self, format: str, *args: object) -> None:
@@ -129,8 +136,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         except Exception as error:
-            self.server.log(f"{self.command} {self.path}: {type(error).__name__}: {error}")
-            reply = error_reply(HttpError(500, "INTERNAL_ERROR", f"{type(error).__name__}: {error}"))
+            what = f"{type(error).__name__}: {error}"
+            self.server.log(f"{self.command} {self.path}: {what}")
+            reply = error_reply(HttpError(500, "INTERNAL_ERROR", what))
         try:
             for _ in pieces:  # what nobody read stands before the next request
                 pass
