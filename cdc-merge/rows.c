@@ -372,7 +372,8 @@ static void put_copy_field(struct buf *line, const char *text, size_t len)
 {
     static const char special[] = "\b\f\n\r\t\v\\", letters[] = "bfnrtv\\";
     for (size_t i = 0; i < len; i++) {
-        const char *found = text[i] ? strchr(special, text[i]) : NULL;
+        bool plain = (unsigned char)text[i] >= ' ' ? text[i] != '\\' : text[i] == '\0';
+        const char *found = plain ? NULL : strchr(special, text[i]);
         if (found)
             *bytes_add(line, 1) = '\\';
         *bytes_add(line, 1) = (uint8_t)(found ? letters[found - special] : text[i]);
