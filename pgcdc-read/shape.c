@@ -15,7 +15,7 @@ static const char columns_sql[] =
     "SELECT a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull,"
     " a.attisdropped, a.attgenerated <> '', a.attnum = ANY ($2::int2[]),"
     " EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND i.indisprimary"
-    "  AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])),"
+    "  AND i.indimmediate AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])),"
     " EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND i.indisreplident"
     "  AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))"
     " FROM pg_attribute a WHERE a.attrelid = $1::oid AND a.attnum > 0 ORDER BY a.attnum";
