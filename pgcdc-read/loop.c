@@ -13,6 +13,7 @@
 
 #define PENDING_WRITE ((size_t)64 << 10) /* bytes worth a write() */
 #define PENDING_MAX ((size_t)1 << 20)    /* bytes above which we read no more */
+#define LOOK_ROUND 256                   /* rows after which all else is seen to, however busy */
 #define LOOK_EVERY 500                   /* ms between looks at dbx-load's lock and file */
 
 /* Whoever shares our stdout (a shell's subshell does) gets it back as it was. */
@@ -126,12 +127,10 @@ bool loop_wait(struct loop *l, int fd, short events, int64_t until)
 
     if (l->quit_on_stop && stop_requested())
         msg_exit(EX_TEMPFAIL);
-    bool pending = stream_pending(l->out) > 0;
+    bool had_pending = stream_pending(l->out) > 0;
     write_some(l);
-    if (pending && !stream_pending(l->out))
-        return false;
-    pending = stream_pending(l->out) > 0;
     until = tick(l, until);
+    bool pending = stream_pending(l->out) > 0;
     struct pollfd p[N] = {
         [FD] = {.fd = fd, .events = events},
         [OUT] = {.fd = !l->hung_up && (l->can_hang_up || pending) ? STDOUT_FILENO : -1,
@@ -141,8 +140,8 @@ bool loop_wait(struct loop *l, int fd, short events, int64_t until)
         [SQL] = {.fd = sql == fd ? -1 : sql, .events = POLLIN},
     };
     int64_t left = until < 0 ? -1 : until - clock_ms();
-    if (until >= 0 && left < 0)
-        left = 0;
+    if ((until >= 0 && left < 0) || (had_pending && !pending))
+        left = 0; /* stdout took all: that may be what the caller waits for */
     if (poll(p, N, left > 60000 ? 60000 : (int)left) <= 0)
         return false;
     if (p[STATE].revents) {
@@ -164,4 +163,6 @@ void loop_push(struct loop *l)
         write_some(l);
     while (stream_pending(l->out) > PENDING_MAX && !l->hung_up)
         loop_wait(l, -1, 0, -1);
+    if (++l->pushes % LOOK_ROUND == 0)
+        loop_wait(l, -1, 0, 0);
 }

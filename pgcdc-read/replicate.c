@@ -124,7 +124,8 @@ static bool stream(struct replication *r, struct trouble *t)
 
     while (!ends(r)) {
         char *data;
-        int n = PQgetCopyData(l->stream, &data, 1);
+        int n = source_copy_data(l->stream, &data);
+        note_position(r);
         if (n > 0) {
             r->away_since = 0;
             r->backoff = BACKOFF_FIRST;
@@ -134,12 +135,10 @@ static bool stream(struct replication *r, struct trouble *t)
                 return false;
             loop_push(l);
         } else if (n == 0) {
-            note_position(r);
             int64_t until = changes_tick(r->c);
             if (until < 0 || (r->stop_deadline && until > r->stop_deadline))
                 until = r->stop_deadline ? r->stop_deadline : -1;
-            if (loop_wait(l, PQsocket(l->stream), POLLIN, until) && !PQconsumeInput(l->stream))
-                break;
+            loop_wait(l, PQsocket(l->stream), POLLIN, until);
             if (PQstatus(l->sql) != CONNECTION_OK) { /* and with it went the lock on the slot */
                 trouble_of_connection(t, l->sql);
                 return false;

@@ -106,14 +106,14 @@ static void copy_rows(struct copy *c)
     char *line;
     int n;
 
-    while ((n = PQgetCopyData(l->sql, &line, 1)) >= 0) {
-        if (n > 0) {
-            copy_row(c, line, n);
-            PQfreemem(line);
-            loop_push(l);
-        } else if (loop_wait(l, PQsocket(l->sql), POLLIN, -1) && !PQconsumeInput(l->sql)) {
-            break;
+    while ((n = source_copy_data(l->sql, &line)) >= 0) {
+        if (n == 0) {
+            loop_wait(l, PQsocket(l->sql), POLLIN, -1);
+            continue;
         }
+        copy_row(c, line, n);
+        PQfreemem(line);
+        loop_push(l);
     }
     if (n != -1) {
         trouble_of_connection(&t, l->sql);

@@ -179,12 +179,25 @@ PGconn *source_connect(struct loop *l, const char *conninfo, bool replication, s
 
 /* ------------------------------------------------------------------ queries */
 
+/* Input is taken before it is waited for: TLS may hold bytes that the socket no longer shows. */
 static bool wait_for_result(struct loop *l, PGconn *c)
 {
-    while (PQisBusy(c))
-        if (loop_wait(l, PQsocket(c), POLLIN, -1) && !PQconsumeInput(c))
+    while (PQisBusy(c)) {
+        if (!PQconsumeInput(c))
             return false;
+        if (PQisBusy(c))
+            loop_wait(l, PQsocket(c), POLLIN, -1);
+    }
     return true;
+}
+
+int source_copy_data(PGconn *c, char **data)
+{
+    int n = PQgetCopyData(c, data, 1);
+
+    if (n == 0)
+        n = PQconsumeInput(c) ? PQgetCopyData(c, data, 1) : -2;
+    return n;
 }
 
 static bool is_good(const PGresult *r)

@@ -41,6 +41,10 @@ PGconn *source_connect(struct loop *l, const char *conninfo, bool replication, s
 PGresult *source_query(struct loop *l, PGconn *c, struct trouble *t, const char *sql, ...)
     __attribute__((sentinel));
 
+/* The next message of a COPY, PQfreemem it: its length; 0: poll the socket for more; -1: there are
+ * no more, call source_finish; -2: the connection is lost. */
+int source_copy_data(PGconn *c, char **data);
+
 /* Takes what ends a COPY. False: it failed, and *t says why. */
 bool source_finish(struct loop *l, PGconn *c, struct trouble *t);
 

@@ -9,6 +9,7 @@ import time
 import psycopg
 import pytest
 
+from lib import state
 from lib.database import Database
 from lib.pipeline import BIN, wait_for
 from lib.postgres import Cluster
@@ -445,6 +446,34 @@ def test_second_reader_is_refused(database, slot, table):
         first.wait_checkpoint(database.lsn())
 
 
+def test_a_session_that_the_server_ends_is_made_anew(database, slot, table):
+    """The one that streams, and the one that holds the lock."""
+    with Reader(database.conninfo, slot) as reader:
+        reader.wait_frames("checkpoint")
+        for i, which in enumerate(("state = 'idle'", "backend_type = 'walsender'")):
+            database.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                f" WHERE datname = '{database.name}' AND application_name = 'pgcdc-read' AND {which}",
+                f"INSERT INTO t VALUES ({i + 10}, 'x')",
+            )
+            reader.wait_checkpoint(database.lsn())
+            locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+            assert database.value(locks) == 1
+        assert reader.stop() == 0
+    assert stream_rows(reader) == source_rows(database)
+    assert reader.said.count("warning: lost the server") == 2
+
+
+def test_busy_server_and_timely_status(database, slot, table):
+    """Rows come without a pause; the signal and the status updates are not put off."""
+    database.execute(f"ALTER DATABASE \"{database.name}\" SET wal_sender_timeout = '1s'")
+    database.execute("INSERT INTO t SELECT g, 'x' FROM generate_series(10, 400000) g")
+    with Reader(database.conninfo, slot, "--snapshot", "never", "--once") as reader:
+        assert reader.wait(60) == 0
+    assert len(reader.of("insert")) == 399991
+    assert reader.said == ""
+
+
 def test_without_state_nothing_is_confirmed(database, slot, table):
     before = database.confirmed(slot)
     for _ in range(2):
@@ -487,6 +516,8 @@ def test_confirms_what_dbx_load_applied_and_nothing_else(database, slot, table, 
         assert reader.wait() == 0
     assert database.confirmed(slot) == end
     assert reader.said == ""
+    assert state.value(load.folder, "run", "read") == [reader.frames[0][2]]
+    assert state.value(load.folder, "position", "read")
 
 
 def test_never_0_while_behind(database, slot, table, load):
