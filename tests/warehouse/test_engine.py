@@ -163,6 +163,13 @@ def test_a_failed_write_leaves_no_history(table):
     assert table.rows("DESCRIBE HISTORY {s}.t LIMIT 1") == before
 
 
+def test_an_insert_of_nothing_leaves_no_history(table):
+    """So its absence from the history doesn't say that it did not run."""
+    before = table.rows("DESCRIBE HISTORY {s}.t LIMIT 1")
+    table.rows(INSERT.replace("{source}", f"{ROWS} WHERE id > 100"))
+    assert table.rows("DESCRIBE HISTORY {s}.t LIMIT 1") == before
+
+
 # --- what the statements of the pipeline are made of ---
 
 
