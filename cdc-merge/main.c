@@ -275,6 +275,7 @@ static void run(struct stage *s, struct stream_in *in)
             readable = false;
             if (!take(s, &frame))
                 return;
+            write_progress(s, false);
             break;
         case STREAM_WAIT:
             rows_flush(s->out);

@@ -137,6 +137,7 @@ void rows_open(struct rows *r, struct staged *to, char *name)
     r->size = 0;
     pack_str(stream_frame(r->out, "file", 1), name);
     stream_done(r->out);
+    /* its result is the sink's, which does not fail but ends the program */
     parquet_open(r->parquet, r->shape->staged, r->shape->nstaged, write_data, r);
 }
 
