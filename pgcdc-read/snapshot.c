@@ -31,6 +31,23 @@ static PGresult *command(struct run *run, PGconn *c, const char *sql, const stru
 
 /* ------------------------------------------------------------------ the slot and its snapshot */
 
+/* A slot comes to be when every transaction that writes has ended: say whom a long wait is for. */
+static void warn_of_open_transaction(struct run *run)
+{
+    PGresult *r = command(run, run->loop.sql,
+                          "SELECT pid, extract(epoch FROM now() - xact_start)::int"
+                          " FROM pg_stat_activity WHERE backend_xid IS NOT NULL"
+                          " AND xact_start < now() - interval '3 s' ORDER BY xact_start LIMIT 1",
+                          NULL);
+
+    if (PQntuples(r))
+        msg_warn(
+            "a transaction has been open for %s s: reading begins when it ends, server process "
+            "id %s",
+            PQgetvalue(r, 0, 1), PQgetvalue(r, 0, 0));
+    PQclear(r);
+}
+
 /* A slot created over c; with export its snapshot can be imported until c's next command. */
 static PGresult *create_slot(struct run *run, PGconn *c, bool temporary, bool export)
 {
@@ -40,7 +57,8 @@ static PGresult *create_slot(struct run *run, PGconn *c, bool temporary, bool ex
         mem_printf("CREATE_REPLICATION_SLOT \"%s\"%s LOGICAL pgoutput %s", name,
                    temporary ? " TEMPORARY" : "", export ? "EXPORT_SNAPSHOT" : "NOEXPORT_SNAPSHOT");
 
-    msg_info("creating slot %s; it waits for transactions that are open now", name);
+    warn_of_open_transaction(run);
+    msg_info("creating slot %s", name);
     PGresult *r = command(run, c, sql, NULL);
     free(name);
     free(sql);

@@ -188,6 +188,19 @@ def test_slot_before_publication_and_a_write_in_between(database, slot):
     assert len(reader.of("snapshot-end")) == 1 and reader.of("snapshot-end")[0][4] == 2
 
 
+def test_an_open_transaction_is_waited_for_and_named(database, slot, table):
+    with psycopg.connect(database.conninfo) as other:
+        other.execute("INSERT INTO t VALUES (7, 'open')")
+        time.sleep(3.2)
+        with Reader(database.conninfo, slot) as reader:
+            wait_for(lambda: str(other.info.backend_pid) in reader.said, 10, "a warning")
+            assert not reader.of("snapshot")
+            other.commit()
+            reader.wait_checkpoint(database.lsn())
+            assert reader.stop() == 0
+    assert stream_rows(reader) == source_rows(database)
+
+
 def test_which_tables(database, slot):
     database.execute(
         "CREATE TABLE a1 (id int PRIMARY KEY)",
