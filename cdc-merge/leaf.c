@@ -135,10 +135,13 @@ static bool dictionary_pays(const struct leaf *l)
     return l->dict.count <= l->chunk_present / 2;
 }
 
-static void put_bytes(struct leaf *l, const void *data, size_t len, struct page_maker *m)
+/* A page ends between two rows (rep is 0): not all readers take one that begins within a row. */
+static void put_bytes(struct leaf *l, unsigned rep, const void *data, size_t len,
+                      struct page_maker *m)
 {
-    if (l->dict_open && (len > DICT_MAX_BYTES / 16 || l->dict.values.len > DICT_MAX_BYTES ||
-                         (l->dict.count >= DICT_TRIAL && !dictionary_pays(l))))
+    if (l->dict_open && rep == 0 &&
+        (len > DICT_MAX_BYTES / 16 || l->dict.values.len > DICT_MAX_BYTES ||
+         (l->dict.count >= DICT_TRIAL && !dictionary_pays(l))))
         leave_dictionary(l, m);
     if (l->dict_open) {
         uint32_t index = dict_index(&l->dict, data, len);
@@ -203,7 +206,7 @@ void leaf_put(struct leaf *l, unsigned rep, const union parquet_value *v, struct
             stats_int(&l->stats, v->i);
     }
     /* Before the entry is counted: this may end the page that is open until here. */
-    put_bytes(l, data, len, m);
+    put_bytes(l, rep, data, len, m);
     count_entry(l, l->max_def, rep);
     l->npresent++;
     l->chunk_present++;

@@ -313,8 +313,7 @@ void sql_change(struct buf *sql, const struct sql_place *at, const struct staged
         sql_changed_rows(sql, at, s);
         buf_str(sql, ") AS s");
         put_on_key(sql, shape);
-        if (!s->cleared) /* else rows beyond the bounds would be taken for ones to be kept */
-            put_bounds(sql, s);
+        put_bounds(sql, s);
         buf_printf(sql, "\nWHEN MATCHED AND %s AND s._removed THEN DELETE", newer);
         buf_printf(sql, "\nWHEN MATCHED AND %s", newer);
         put_update(sql, s);
