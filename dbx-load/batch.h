@@ -46,8 +46,8 @@ struct step {
 
     /* And what is not. */
     struct table *table;
-    bool unsure;        /* it may have been committed already: look at the history first */
-    unsigned conflicts; /* failures because of a concurrent commit */
+    bool unsure;    /* it may have been committed already: look before it is sent */
+    unsigned tries; /* failures because of a concurrent commit */
 };
 
 struct snapshot {

@@ -64,11 +64,12 @@ static void ask(struct table *t, int what, char *sql)
 {
     struct steps *s = t->steps;
     bool once = what == FILL || what == APPLY;
-    int64_t pause = t->step->conflicts ? http_pause(t->step->conflicts, 0, 0.5) : 0;
+    int64_t pause = t->pause;
 
     if (once)
         FAILPOINT("before-post");
     t->asked = what;
+    t->pause = 0;
     statement_send(&s->load->warehouse, sql, once, pause, once ? sent : NULL, answered, t);
 }
 
@@ -130,8 +131,8 @@ static void proceed(struct table *t)
         ask(t, ALTER, table_adopt_sql(t, step));
         return;
     }
-    if (step->create.n && table_made_by(t, step)) {
-        step_done(t); /* it was made before a crash, or in spite of a failure */
+    if (step->unsure && step->create.n && table_made_by(t, step)) {
+        step_done(t);
         return;
     }
     if ((add = table_add_columns_sql(t, step))) {
@@ -151,12 +152,13 @@ static void proceed(struct table *t)
     ask(t, APPLY, batch_sql(&step->apply, load->permit_path));
 }
 
-/* Asks anew what the table is like, unless that was done often enough. */
+/* Asks anew, after a pause, what the table is like, unless that was done often enough. */
 static bool start_over(struct table *t)
 {
-    if (++t->step->conflicts > TRIES)
+    if (++t->step->tries > TRIES)
         return false;
     table_forget(t);
+    t->pause = http_pause(t->step->tries, 0, 0.5);
     proceed(t);
     return true;
 }
@@ -226,6 +228,7 @@ static void succeeded(struct table *t, struct statement *st)
         break;
     case VERSION:
         t->step->version = version_of(st, 0);
+        t->step->unsure = false; /* what is not noted was never sent */
         ledger_save(&t->steps->load->ledger);
         break;
     case HISTORY:
@@ -277,7 +280,7 @@ static void failed(struct table *t, struct statement *st)
         ask(t, SCHEMA, table_schema_sql(t->step));
         return;
     }
-    if (t->asked == APPLY)
+    if (t->asked == APPLY || t->asked == FILL)
         t->step->unsure = true; /* even FAILED may have been committed */
     bool changed = statement_conflict(st) || statement_no_table(st) ||
                    ((makes || t->asked == ALTER) && statement_exists(st));
@@ -318,27 +321,32 @@ static struct table *table_of(struct steps *s, struct step *step)
     return step->table;
 }
 
-void steps_start(struct steps *s)
+/* The first step that may begin: no earlier one of its table is unfinished. */
+static struct step *next_step(struct steps *s)
 {
-    unsigned search = ++s->search;
-
+    s->search++;
     for (struct batch *b = s->load->ledger.batches; b; b = b->next)
         for (unsigned i = 0; i < b->nsteps; i++) {
             struct step *step = &b->steps[i];
             if (step->done)
                 continue;
             struct table *t = table_of(s, step);
-            if (t->passed == search) /* an earlier step of this table comes first */
-                continue;
-            t->passed = search;
-            if (t->step)
-                continue;
-            if (s->busy == s->load->jobs)
-                return;
-            t->step = step;
-            s->busy++;
-            proceed(t);
+            if (t->passed != s->search && !t->step)
+                return step;
+            t->passed = s->search;
         }
+    return NULL;
+}
+
+void steps_start(struct steps *s)
+{
+    struct step *step;
+
+    while (s->busy < s->load->jobs && (step = next_step(s))) {
+        step->table->step = step;
+        s->busy++;
+        proceed(step->table);
+    }
 }
 
 bool steps_acknowledge(struct steps *s)

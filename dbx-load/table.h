@@ -29,8 +29,9 @@ struct table {
     struct steps *steps;
     struct step *step; /* the one at work, or NULL */
     int asked;
+    int64_t pause;   /* before the next question, ms */
     unsigned limit;  /* of DESCRIBE HISTORY */
-    unsigned passed; /* the last search for work that met an unfinished step of it */
+    unsigned passed; /* the last search for work that met a step of it */
     UT_hash_handle hh;
 };
 
