@@ -229,7 +229,8 @@ static bool take(struct stage *s, struct frame *f)
         write_progress(s, true);
         return false;
     } else if (!batches_take(s->batches, f)) {
-        stream_forward(s->out, f); /* a filter before us means somebody behind us */
+        frame_bad(f, "a frame that this stage does not know; is cdc-batch before it, of the same "
+                     "release?");
     }
     return true;
 }

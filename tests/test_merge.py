@@ -132,9 +132,8 @@ def test_types_of_columns():
     assert types("--numeric", "20,4") == ["DECIMAL(20,4)", "DECIMAL(20,4)", *decimals]
 
 
-def test_frames_that_it_does_not_know_pass():
-    _, out, _ = run([start(), ["comment", "hello", {"a": 1}], END])
-    assert frames(out)[2] == ["comment", "hello", {"a": 1}]
+def test_a_stream_that_is_not_folded_is_refused():
+    fails([start(), TABLE, ["insert", 9, 100, 1, ["1", "x"]]], 65, "cdc-batch", "type=insert")
 
 
 def test_json_is_a_line_per_frame():
