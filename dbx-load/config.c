@@ -100,11 +100,12 @@ void config_read(struct config *config, const char *host, const char *http_path,
         msg_die(EX_CONFIG, "the HTTP path %s http_path=%s", wrong, http_path);
     }
 
-    if (!token)
+    size_t len = token ? strlen(token) : 0;
+    if (!len)
         msg_die(EX_CONFIG, "no token given: make a personal access token in the workspace's "
                            "settings and set DATABRICKS_TOKEN");
-    for (const char *p = token; *p; p++)
-        if (*p <= ' ' || *p > '~')
+    for (size_t i = 0; i < len; i++)
+        if (token[i] <= ' ' || token[i] > '~')
             msg_die(EX_CONFIG, "DATABRICKS_TOKEN contains a blank or a control character; set it "
                                "to the token alone");
     config->token = mem_strdup(token);

@@ -45,7 +45,7 @@ enum {
     DRY_RUN
 };
 
-enum { CHECK_RETRY_MS = 20 * 1000 };
+enum { RETRY_MS = 10 * 60 * 1000, CHECK_RETRY_MS = 20 * 1000 };
 
 static const struct option options[] = {
     CLI_LONG,
@@ -194,7 +194,7 @@ static void load_free(struct load *load)
 int main(int argc, char **argv)
 {
     struct load load = {.jobs = 8};
-    struct arguments a = {.retry_for = 10 * 60 * 1000};
+    struct arguments a = {.retry_for = RETRY_MS};
     struct config config = {0};
     struct receive *r = NULL;
     int code = EX_OK;

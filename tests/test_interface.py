@@ -15,6 +15,15 @@ FILTERS = STAGES[1:]
 ARGUMENTS = {"cdc-merge": ["--catalog", "workspace"]}
 
 
+TARGET = [
+    "target",
+    {
+        "catalog": "c", "namespace": "source", "permit": b"x",
+        "staging": "/Volumes/c/pgcdc_internal/staging/test",
+    },
+]  # fmt: skip
+
+
 def run(stage, *arguments, stdin=b"", **environment):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DATABRICKS")} | environment
     return subprocess.run(
@@ -128,7 +137,7 @@ def test_other_format_version_is_refused(stage, tmp_path):
 def test_damaged_state_is_refused(stage, tmp_path):
     if stage != "dbx-load":
         pytest.skip("only dbx-load reads a state of its own")
-    filter_run(stage, frames(START, ["end", 1]), tmp_path)
+    assert filter_run(stage, frames(START, TARGET, ["end", 1]), tmp_path).returncode == 0
     path = tmp_path / "state" / "load"
     path.write_text(path.read_text().replace("run", "ran"))
     done = filter_run(stage, frames(START, ["end", 1]), tmp_path)
