@@ -18,7 +18,7 @@ static unsigned failures;
 static bool report(bool ok, const char *what, const char *problem)
 {
     if (ok)
-        msg_line("ok %s", what);
+        msg_line("ok   %s", what);
     else
         msg_line("FAIL %s: %s", what, problem);
     failures += !ok;
