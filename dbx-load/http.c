@@ -15,6 +15,7 @@
 enum {
     CONNECTIONS = 8, /* the service takes about ten requests at once */
     CONNECT_S = 30,
+    SAY_MS = 60 * 1000,
     STALL_S = 90,               /* without a byte; a statement's answer may take 50 */
     BODY_MAX = 64 * 1024 * 1024 /* results come inline up to 25 MiB */
 };
@@ -39,6 +40,7 @@ struct http {
     CURLM *multi;
     char *base, *authorization;
     int64_t patience;
+    int64_t said; /* when trying again was last said, 0: never */
     struct http_transfer *transfers;
 };
 
@@ -242,6 +244,23 @@ static bool is_final(CURLcode code)
            code == CURLE_ABORTED_BY_CALLBACK || code == CURLE_WRITE_ERROR;
 }
 
+/* Once a minute for everybody: who waits wants to know why. */
+static void say_again(struct http *h, const struct http_request *r, int64_t pause)
+{
+    int64_t now = clock_ms();
+    bool loud = !h->said || now - h->said > SAY_MS;
+    char *text = r->status ? mem_printf("the service is busy, trying again status=%d", r->status)
+                           : mem_printf("no connection to the service, trying again: %s", r->error);
+
+    if (loud) {
+        h->said = now;
+        msg_warn("%s", text);
+    } else {
+        msg_info("%s pause_ms=%lld", text, (long long)pause);
+    }
+    free(text);
+}
+
 /* Sets status, lost and error. True: it is to be tried again, after *pause. */
 static bool judge(struct http *h, struct http_transfer *t, CURLcode code, int64_t *pause)
 {
@@ -273,11 +292,7 @@ static bool judge(struct http *h, struct http_transfer *t, CURLcode code, int64_
     *pause = http_pause(t->tries, retry_after, (double)random() / ((double)RAND_MAX + 1));
     if (now + *pause - t->since > h->patience)
         return false;
-    if (status)
-        msg_info("the service is busy, trying again status=%ld pause_ms=%lld", status,
-                 (long long)*pause);
-    else
-        msg_info("no connection, trying again in %lld ms: %s", (long long)*pause, r->error);
+    say_again(h, r, *pause);
     return true;
 }
 
