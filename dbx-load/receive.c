@@ -246,25 +246,25 @@ static void prepare(struct receive *r, struct frame *f)
         r->dirty = true;
         return;
     }
+    if (b->nsteps && load->sink == SINK_DIRECTORY)
+        directory_batch(load, b, f);
+    else if (b->nsteps)
+        batch_save(b, l->dir, f);
+    /* Only now: who fails saves the ledger, and it must not say more than there is. */
     if (b->lsn)
         l->prepared = b->lsn;
-    if (!b->nsteps) {
-        ledger_add(l, b);
-        r->dirty = true;
-        return;
-    }
-    if (load->sink == SINK_DIRECTORY)
-        directory_batch(load, b, f);
-    else
-        batch_save(b, l->dir, f);
     if (b->is_snapshot)
         ledger_note_snapshot(l, &b->snapshot);
     ledger_add(l, b);
+    if (!b->nsteps) {
+        r->dirty = true;
+        return;
+    }
+    r->dirty = false;
     if (load->sink == SINK_DIRECTORY) {
-        r->dirty = true; /* its steps are done */
+        steps_acknowledge(r->steps); /* its steps are done, and it has no manifest of ours */
     } else {
         ledger_save(l);
-        r->dirty = false;
         steps_start(r->steps);
     }
 }

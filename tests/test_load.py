@@ -470,6 +470,21 @@ def test_to_directory(load, catalog, tmp_path):
     refused(load.run(data), 78, "workspace", "--state")
 
 
+def test_directory_that_fails_loses_nothing(to_directory, tmp_path):
+    ok(to_directory(first("c").batch(2, 100, 120).end()))
+    stream = later("c")
+    stream.batch(1, 120, 130, stream.step("t", [(1, "uno", 125)]))
+    stream.batch(2, 130, 140, stream.step("t", [(1, "one", 135)]))
+    in_the_way = tmp_path / "out" / stream.run / "000002-000-apply.sql"
+    in_the_way.mkdir(parents=True)
+    refused(to_directory(stream.end()), 78, in_the_way.name)
+    assert state.position(to_directory.state, "prepared") == 130
+    assert state.position(to_directory.state, "applied") == 130
+    stream = later("c")
+    ok(to_directory(stream.batch(1, 130, 140, stream.step("t", [(1, "one", 135)])).end()))
+    assert state.position(to_directory.state, "applied") == 140
+
+
 def test_dry_run(load, catalog):
     stream = first(catalog)
     stream.batch(2, 100, 120, stream.step("t", [(1, "uno", 110)]))
