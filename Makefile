@@ -35,7 +35,7 @@ all: $(PROGRAMS:%=$(BUILD)/bin/%)
 define build
 $(1)/obj/%.o: %.c Makefile
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_CFLAGS) $(2) -MMD -c -o $$@ $$<
+	$$(CC) $$(ALL_CFLAGS) $(2) -MMD -MP -c -o $$@ $$<
 $(foreach p,$(PROGRAMS),$(eval $(call program,$(1),$(p))))
 -include $(shell find $(1)/obj -name '*.d' 2>/dev/null)
 endef
@@ -59,7 +59,7 @@ UNIT_SOURCES = $(filter-out %/main.c,$(wildcard common/*.c $(PROGRAMS:%=%/*.c)))
 
 $(BUILD)/unit/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(filter-out -O2 -D_FORTIFY_SOURCE=2,$(ALL_CFLAGS)) $(SANITIZE) -MMD -c -o $@ $<
+	$(CC) $(filter-out -O2 -D_FORTIFY_SOURCE=2,$(ALL_CFLAGS)) $(SANITIZE) -MMD -MP -c -o $@ $<
 $(BUILD)/unit/modules.a: $(UNIT_SOURCES:%.c=$(BUILD)/unit/obj/%.o)
 	@rm -f $@
 	ar qcs $@ $^

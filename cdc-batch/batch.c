@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "check.h"
 #include "fold.h"
 #include "msg.h"
 #include "out.h"
@@ -354,7 +353,7 @@ static void take_start(struct batcher *b, struct frame *f)
     start_unpack(f, &start);
     if (start.check) {
         b->kind = STREAM_CHECK;
-        b->failures = check_state(b->flow->dir);
+        b->failures = filter_check(&b->flow->filter);
         start.failures += b->failures;
         start_pack(b->out, &start);
     } else {
@@ -365,15 +364,6 @@ static void take_start(struct batcher *b, struct frame *f)
     }
     out_flush(b->out);
     start_free(&start);
-}
-
-static _Noreturn void take_fail(struct frame *f)
-{
-    uint64_t code = f->elements == 1 ? frame_uint(f) : 0;
-
-    if (code < 1 || code > 255)
-        frame_bad(f, "no exit code of a failure");
-    msg_exit((int)code); /* which sends `fail` on */
 }
 
 bool batcher_take(struct batcher *b, struct frame *f)
@@ -396,7 +386,7 @@ bool batcher_take(struct batcher *b, struct frame *f)
     };
 
     if (frame_is(f, "fail"))
-        take_fail(f);
+        filter_upstream_failed(f);
     if (b->kind == STREAM_NONE) {
         take_start(b, f);
         return true;

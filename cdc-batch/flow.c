@@ -1,7 +1,5 @@
 #include "flow.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,19 +9,14 @@
 
 /* Batches without content only move the LSN; a few a second are enough. */
 #define EMPTY_INTERVAL 250
-#define PROGRESS_INTERVAL 1000
 
 void flow_start(struct flow *f, const char *run)
 {
-    f->run = mem_strdup(run);
-
+    filter_begin(&f->filter, run);
     /* the first batch need not wait for an interval */
-    f->closed_at = f->content_closed_at = f->written_at = INT64_MIN / 2;
-    if (f->dir) {
-        state_lock(f->dir, "batch");
-        f->watch = state_watch(f->dir);
-        f->dirty = true;
-    }
+    f->closed_at = f->content_closed_at = INT64_MIN / 2;
+    if (f->filter.dir)
+        f->watch = state_watch(f->filter.dir);
 }
 
 int flow_fd(const struct flow *f)
@@ -37,10 +30,10 @@ void flow_refresh(struct flow *f)
     size_t at = 0, keep = 0;
 
     state_watch_drain(f->watch);
-    if (!f->dir || !state_read(f->dir, "load", &f->text))
+    if (!f->filter.dir || !state_read(f->filter.dir, "load", &f->text))
         return;
     while (state_next(&f->text, &at, &line))
-        if (!strcmp(line.key, "loaded") && !strcmp(line.word[0], f->run))
+        if (!strcmp(line.key, "loaded") && !strcmp(line.word[0], f->filter.run))
             f->loaded = strtoull(line.word[1], NULL, 10);
     for (size_t i = 0; i < f->nahead; i++)
         if (f->ahead[i] > f->loaded)
@@ -53,7 +46,7 @@ int64_t flow_delay(const struct flow *f, bool content)
     int64_t due = content ? f->content_closed_at + f->min_interval : f->closed_at + EMPTY_INTERVAL;
     int64_t now;
 
-    if (f->dir && f->nahead >= f->in_flight)
+    if (f->filter.dir && f->nahead >= f->in_flight)
         return -1;
     now = clock_ms();
     return due > now ? due - now : 0;
@@ -62,7 +55,6 @@ int64_t flow_delay(const struct flow *f, bool content)
 void flow_snapshot_closed(struct flow *f, uint64_t batch)
 {
     f->batch = batch;
-    f->dirty = true;
 }
 
 void flow_closed(struct flow *f, uint64_t batch, lsn_t lsn, bool content)
@@ -72,8 +64,7 @@ void flow_closed(struct flow *f, uint64_t batch, lsn_t lsn, bool content)
         f->content_closed_at = f->closed_at;
     f->position = lsn;
     f->batch = batch;
-    f->dirty = true;
-    if (!f->dir)
+    if (!f->filter.dir)
         return;
     if (f->nahead == f->room) {
         f->room = f->room ? 2 * f->room : 8;
@@ -84,39 +75,14 @@ void flow_closed(struct flow *f, uint64_t batch, lsn_t lsn, bool content)
 
 void flow_progress(struct flow *f, bool now)
 {
-    struct buf text = {0};
-    char number[21];
-
-    if (!f->dir || !f->dirty || (!now && clock_ms() - f->written_at < PROGRESS_INTERVAL))
-        return;
-    snprintf(number, sizeof number, "%" PRIu64, f->batch);
-    state_line(&text, "run", f->run, NULL);
-    state_line(&text, "position", LSN_TEXT(f->position), NULL);
-    state_line(&text, "batch", number, NULL);
-    state_write(f->dir, "batch", &text);
-    buf_free(&text);
-    f->written_at = clock_ms();
-    f->dirty = false;
-}
-
-bool flow_loader_gone(struct flow *f)
-{
-    struct state_line line;
-    size_t at = 0;
-    bool ours = false;
-
-    if (!f->dir || !state_read(f->dir, "load", &f->text))
-        return false;
-    while (state_next(&f->text, &at, &line))
-        ours |= !strcmp(line.key, "run") && !strcmp(line.word[0], f->run);
-    return ours && state_lock_is_free(f->dir, "load");
+    filter_progress(&f->filter, f->batch, f->position, now);
 }
 
 void flow_free(struct flow *f)
 {
     if (f->watch >= 0)
         close(f->watch);
-    free(f->run);
+    filter_free(&f->filter);
     free(f->ahead);
     buf_free(&f->text);
 }

@@ -8,24 +8,22 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "filter.h"
 #include "lsn.h"
 #include "mem.h"
 
 struct flow {
-    const char *dir;      /* the state folder; NULL: nobody tells what is loaded */
+    struct filter filter; /* without a state folder nobody tells what is loaded */
     unsigned in_flight;   /* batches that may be ahead of what is loaded */
     int64_t min_interval; /* between batches with content, ms */
     /* the rest is flow.c's */
-    char *run;
     int watch;
     uint64_t loaded; /* every batch up to this one */
     uint64_t *ahead; /* numbers of closed batches above it */
     size_t nahead, room;
     int64_t closed_at, content_closed_at; /* clock_ms */
-    int64_t written_at;
-    bool dirty; /* the state file is behind */
+    uint64_t batch; /* the last that was closed, and how far the stream is with it */
     lsn_t position;
-    uint64_t batch;
     struct buf text;
 };
 
@@ -47,9 +45,6 @@ void flow_closed(struct flow *f, uint64_t batch, lsn_t lsn, bool content);
 
 /* Writes the state file, once a second at most unless now is set. */
 void flow_progress(struct flow *f, bool now);
-
-/* True if dbx-load has served this run and is gone. A tee in between hides that from a pipe. */
-bool flow_loader_gone(struct flow *f);
 
 void flow_free(struct flow *f);
 

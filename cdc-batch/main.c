@@ -6,11 +6,9 @@
  */
 #include <poll.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "batch.h"
-#include "check.h"
 #include "cli.h"
 #include "flow.h"
 #include "msg.h"
@@ -85,28 +83,11 @@ static bool wait_for_input(struct flow *flow, int64_t timeout)
                               [STATE] = {.fd = flow_fd(flow), .events = POLLIN}};
     int n = poll(fds, FDS, timeout < 0 || timeout > TICK ? TICK : (int)timeout);
 
-    if (fds[STDOUT].revents & (POLLERR | POLLNVAL) || (n == 0 && flow_loader_gone(flow)))
+    if (fds[STDOUT].revents & (POLLERR | POLLNVAL) || (n == 0 && filter_loader_gone(&flow->filter)))
         out_gone();
     if (fds[STATE].revents || n == 0)
         flow_refresh(flow);
     return fds[STDIN].revents != 0;
-}
-
-/* dbx-load takes its lock when it starts. Without one for so many ticks there is no dbx-load. */
-#define NOBODY_LOADS 5
-
-/* After `end` downstream has work to do yet. To keep its input open tells the stages before this
- * one that it lives. */
-static void wait_for_downstream(struct flow *flow)
-{
-    struct pollfd fd = {.fd = STDOUT_FILENO};
-    struct stat st;
-    int nobody = 0;
-
-    if (!flow->dir || fstat(STDOUT_FILENO, &st) || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
-        return;
-    while (poll(&fd, 1, TICK) <= 0 && !flow_loader_gone(flow) && nobody < NOBODY_LOADS)
-        nobody = state_lock_is_free(flow->dir, "load") ? nobody + 1 : 0;
 }
 
 static int run(struct batcher *batcher, struct flow *flow, struct stream_in *in)
@@ -121,7 +102,7 @@ static int run(struct batcher *batcher, struct flow *flow, struct stream_in *in)
             if (batcher_take(batcher, &frame))
                 continue;
             if (batcher_kind(batcher) == STREAM_CHANGES)
-                wait_for_downstream(flow);
+                filter_wait_for_downstream(&flow->filter);
             return batcher_failures(batcher) ? EX_CONFIG : EX_OK;
         case STREAM_WAIT: {
             int64_t delay = batcher_close_if_due(batcher);
@@ -132,12 +113,7 @@ static int run(struct batcher *batcher, struct flow *flow, struct stream_in *in)
         }
         case STREAM_EOF:
         case STREAM_TRUNCATED:
-            if (stop_requested())
-                msg_exit(EX_TEMPFAIL);
-            msg_die(EX_TEMPFAIL,
-                    "the stage before this one died: its stream has no end; the open batch is "
-                    "dropped, start the pipeline again offset=%llu",
-                    (unsigned long long)stream_offset(in));
+            filter_upstream_died(in);
         }
     }
 }
@@ -149,13 +125,14 @@ int main(int argc, char **argv)
 
     cli_init(&s.cli, "cdc-batch");
     parse(&s, argc, argv);
+    struct flow flow = {
+        .filter = {.dir = s.cli.state, .stage = "batch"}, .in_flight = s.in_flight, .watch = -1};
     if (s.cli.check)
-        return check_state(s.cli.state) ? EX_CONFIG : EX_OK;
+        return filter_check(&flow.filter) ? EX_CONFIG : EX_OK;
     stop_install();
     out = stream_out_new(STDOUT_FILENO, s.cli.json);
     msg_on_die(on_die);
 
-    struct flow flow = {.dir = s.cli.state, .in_flight = s.in_flight, .watch = -1};
     flow.min_interval = s.min_interval >= 0 ? s.min_interval : s.cli.state ? 0 : 1000;
     struct batcher *batcher = batcher_new(s.limits, &flow, out);
     struct stream_in *in = stream_in_new(STDIN_FILENO);

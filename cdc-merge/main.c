@@ -7,13 +7,12 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "batches.h"
 #include "cli.h"
+#include "filter.h"
 #include "msg.h"
-#include "progress.h"
 #include "state.h"
 
 static const char help[] =
@@ -136,7 +135,7 @@ struct stage {
     struct start start; /* run is NULL before it came */
     struct batches *batches;
     char *staging;
-    struct progress progress;
+    struct filter filter;
     struct stream_out *out;
 };
 
@@ -145,19 +144,6 @@ static struct stream_out *to_fail;
 static void on_die(int code)
 {
     stream_fail(to_fail, code);
-}
-
-/* What this stage needs of this machine; the number of things that are not so. */
-static unsigned check_state(const char *dir)
-{
-    if (dir && !state_lock_is_free(dir, "merge")) {
-        msg_line("not ok: another cdc-merge is at work with the state folder; stop it, or give "
-                 "this pipeline a folder of its own dir=%s",
-                 dir);
-        return 1;
-    }
-    msg_line("ok: %s%s", dir ? "the state folder is free dir=" : "no state folder", dir ? dir : "");
-    return 0;
 }
 
 static void send_target(const struct stage *s)
@@ -182,12 +168,14 @@ static void take_start(struct stage *s, struct frame *f)
 {
     const struct settings *settings = s->settings;
     start_unpack(f, &s->start);
-    s->staging = mem_printf("%s/%s", settings->volume, s->start.pipeline);
+    /* pipelines of one name from several clusters may share a volume, but not a folder in it */
+    s->staging =
+        mem_printf("%s/%s-%s", settings->volume, s->start.pipeline, s->start.source.system);
     if (s->start.check) {
-        s->start.failures += check_state(settings->cli.state);
+        s->start.failures += filter_check(&s->filter);
         start_pack(s->out, &s->start);
     } else {
-        progress_begin(&s->progress, settings->cli.state, s->start.run);
+        filter_begin(&s->filter, s->start.run);
         stream_forward(s->out, f);
     }
     send_target(s);
@@ -202,22 +190,14 @@ static void write_progress(struct stage *s, bool now)
     if (!s->batches || s->start.check)
         return;
     uint64_t batch = batches_last(s->batches, &lsn);
-    progress_write(&s->progress, batch, lsn, now);
-}
-
-static _Noreturn void take_fail(struct frame *f)
-{
-    uint64_t code = f->elements == 1 ? frame_uint(f) : 0;
-    if (code < 1 || code > 255)
-        frame_bad(f, "no exit code of a failure");
-    msg_exit((int)code); /* which sends `fail` on */
+    filter_progress(&s->filter, batch, lsn, now);
 }
 
 /* False: that was the end of the stream. */
 static bool take(struct stage *s, struct frame *f)
 {
     if (frame_is(f, "fail"))
-        take_fail(f);
+        filter_upstream_failed(f);
     if (!s->start.run) {
         take_start(s, f);
     } else if (frame_is(f, "end")) {
@@ -235,35 +215,16 @@ static bool take(struct stage *s, struct frame *f)
     return true;
 }
 
-enum {
-    TICK_MS = 1000,   /* at least this often the lock of dbx-load is looked at */
-    NOBODY_LOADS = 5, /* without that lock for so many ticks there is no dbx-load */
-};
+enum { TICK_MS = 1000 }; /* at least this often the lock of dbx-load is looked at */
 
 /* Wait until stdin is readable: true. */
 static bool wait_for_input(struct stage *s)
 {
     struct pollfd fds[] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = STDOUT_FILENO}};
     int n = poll(fds, 2, TICK_MS);
-    if (fds[1].revents & (POLLERR | POLLNVAL) || (n == 0 && progress_loader_gone(&s->progress)))
+    if (fds[1].revents & (POLLERR | POLLNVAL) || (n == 0 && filter_loader_gone(&s->filter)))
         msg_exit(EX_TEMPFAIL); /* whoever is gone has said why */
     return n > 0 && fds[0].revents != 0;
-}
-
-/* Downstream has work to do after `end`. That our end of its pipe stays open until it is gone tells
- * the stages before us that it lives. */
-static void wait_for_downstream(const struct stage *s)
-{
-    struct pollfd fd = {.fd = STDOUT_FILENO};
-    struct stat st;
-    if (!s->progress.dir || fstat(STDOUT_FILENO, &st) != 0 ||
-        !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
-        return;
-    for (int nobody = 0; nobody < NOBODY_LOADS;) {
-        if (poll(&fd, 1, TICK_MS) > 0 || progress_loader_gone(&s->progress))
-            return;
-        nobody = state_lock_is_free(s->progress.dir, "load") ? nobody + 1 : 0;
-    }
 }
 
 static void run(struct stage *s, struct stream_in *in)
@@ -285,12 +246,7 @@ static void run(struct stage *s, struct stream_in *in)
             break;
         case STREAM_EOF:
         case STREAM_TRUNCATED:
-            if (stop_requested())
-                msg_exit(EX_TEMPFAIL);
-            msg_die(EX_TEMPFAIL,
-                    "the stage before this one died: its stream has no end; the open batch is "
-                    "dropped, start the pipeline again offset=%llu",
-                    (unsigned long long)stream_offset(in));
+            filter_upstream_died(in);
         }
     }
 }
@@ -300,13 +256,14 @@ int main(int argc, char **argv)
     struct settings settings = {.tables.names = {.namespace = "source", .prefix = ""}};
     cli_init(&settings.cli, "cdc-merge");
     parse(&settings, argc, argv);
+    struct stage stage = {.settings = &settings,
+                          .tables = settings.tables,
+                          .filter = {.dir = settings.cli.state, .stage = "merge"}};
     if (settings.cli.check) {
         free(settings.volume);
-        return check_state(settings.cli.state) ? EX_CONFIG : EX_OK;
+        return filter_check(&stage.filter) ? EX_CONFIG : EX_OK;
     }
     stop_install();
-
-    struct stage stage = {.settings = &settings, .tables = settings.tables};
     stage.out = stream_out_new(STDOUT_FILENO, settings.cli.json);
     to_fail = stage.out;
     msg_on_die(on_die);
@@ -314,12 +271,13 @@ int main(int argc, char **argv)
     run(&stage, in);
     int code = stage.start.check && stage.start.failures ? EX_CONFIG : EX_OK;
     if (!stage.start.check)
-        wait_for_downstream(&stage);
+        filter_wait_for_downstream(&stage.filter);
 
     stream_in_free(in);
     batches_free(stage.batches);
     tables_free(&stage.tables);
     start_free(&stage.start);
+    filter_free(&stage.filter);
     free(stage.staging);
     free(settings.volume);
     stream_out_free(stage.out);

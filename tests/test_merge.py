@@ -109,8 +109,8 @@ def test_names_go_where_namespace_and_prefix_say():
     assert table("--namespace", "default:all", "--prefix", "pg_") == ["all", "pg_t"]
     assert table("--namespace", "format:x_${schema}_${schema}") == ["x_public_public", "t"]
     target = convert([start(), END], "--volume", "a.b.c").target
-    assert target["staging"] == "/Volumes/a/b/c/pipe"
-    assert convert([start(), END]).target["staging"] == "/Volumes/cat/pgcdc_internal/staging/pipe"
+    assert target["staging"] == "/Volumes/a/b/c/pipe-7"
+    assert convert([start(), END]).target["staging"] == "/Volumes/cat/pgcdc_internal/staging/pipe-7"
 
 
 def test_types_of_columns():

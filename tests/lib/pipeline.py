@@ -157,12 +157,13 @@ class Pipeline:
     def tick(self):
         """Starts the pipeline again if a stage has ended; one that needs a person is a failure.
 
-        A stage that ends must take the others with it: they get 20 seconds.
+        A stage that ends must take the others with it: they get a minute, for dbx-load first
+        finishes what is prepared.
         """
         if self.processes and len(self.running()) == len(STAGES):
             return
         if self.processes:
-            codes = self.wait(20)
+            codes = self.wait(60)
             bad = {stage: code for stage, code in codes.items() if code not in TRY_AGAIN}
             assert not bad, f"{bad}\n{self.log()}"
             time.sleep(0.2)
