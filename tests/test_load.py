@@ -143,6 +143,15 @@ def test_column_of_another_type_is_refused(load, catalog):
     refused(load.run(stream.end()), 78, "column v", "string", "INT")
 
 
+def test_table_that_is_gone_is_not_made_of_changes(load, catalog, warehouse):
+    ok(load.run(first(catalog).end()))
+    warehouse.api.query(f"DROP TABLE `{catalog}`.s.t")
+    stream = later(catalog)
+    stream.batch(1, 100, 120, stream.step("t", [(3, "three", 110)]))
+    refused(load.run(stream.end()), 78, "t` is gone", "state folder")
+    assert warehouse.api.rows(f"SHOW TABLES IN `{catalog}`.s") == []
+
+
 def test_batches_in_flight_and_many_tables(load, catalog, rows):
     stream = later(catalog)
     for number in (1, 2):
