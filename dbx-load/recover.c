@@ -122,11 +122,8 @@ static void fence_table(struct load *load, const struct step *step)
     if (st->state == STATEMENT_SUCCEEDED) {
         table_take_properties(t, st);
         if (table_property(t, PROPERTY_PIPELINE)) {
-            char *sql =
-                mem_printf("ALTER TABLE %s SET TBLPROPERTIES ('" PROPERTY_FENCE "' = '%s-%llx')",
-                           t->name, load->start.run, (unsigned long long)clock_us());
             char *what = mem_printf("fencing %s", t->name);
-            run_sql(load, sql, what, "MODIFY on the table");
+            run_sql(load, table_fence_sql(t, load->start.run), what, "MODIFY on the table");
             free(what);
         }
     } else if (!statement_no_table(st)) {

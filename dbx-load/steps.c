@@ -16,7 +16,7 @@ enum {
 };
 
 /* What was asked about a table. */
-enum { DESCRIBE, PROPERTIES, SCHEMA, CREATE, ALTER, VERSION, HISTORY, FILL, APPLY };
+enum { DESCRIBE, PROPERTIES, SCHEMA, CREATE, ALTER, FENCE, VERSION, HISTORY, FILL, APPLY };
 
 struct steps {
     struct load *load;
@@ -157,6 +157,12 @@ static void proceed(struct table *t)
         ask(t, ALTER, add);
         return;
     }
+    /* What an earlier life of the pipeline left running, whose state is lost, must not be added to
+     * what the table is about to be replaced by. */
+    if (step->create.n && !t->fenced) {
+        ask(t, FENCE, table_fence_sql(t, load->start.run));
+        return;
+    }
     if (!step->nkey) {
         if (step->version < 0) {
             ask_history(t, VERSION, 1);
@@ -244,6 +250,9 @@ static void succeeded(struct table *t, struct statement *st)
     case ALTER:
         table_forget(t);
         break;
+    case FENCE:
+        t->fenced = true;
+        break;
     case VERSION:
         t->step->version = version_of(st, 0);
         t->step->unsure = false; /* what is not noted was never sent */
@@ -267,9 +276,17 @@ static void succeeded(struct table *t, struct statement *st)
 static _Noreturn void give_up(struct table *t, const struct statement *st)
 {
     static const char *const doing[] = {
-        "looking at", "reading the properties of", "making the schema of",   "making",
-        "changing",   "reading the version of",    "reading the history of", "making and filling",
-        "applying to"};
+        [DESCRIBE] = "looking at",
+        [PROPERTIES] = "reading the properties of",
+        [SCHEMA] = "making the schema of",
+        [CREATE] = "making",
+        [ALTER] = "changing",
+        [FENCE] = "fencing",
+        [VERSION] = "reading the version of",
+        [HISTORY] = "reading the history of",
+        [FILL] = "making and filling",
+        [APPLY] = "applying to",
+    };
     const struct step *step = t->step;
     struct buf right = {0};
     char *what = mem_printf("%s %s (batch %llu, source %s)", doing[t->asked], t->name,

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "cli.h"
 #include "fail.h"
 #include "msg.h"
 #include "quote.h"
@@ -193,6 +194,12 @@ char *table_adopt_sql(const struct table *t, const struct step *s)
     }
     buf_char(&b, ')');
     return b.data;
+}
+
+char *table_fence_sql(const struct table *t, const char *run)
+{
+    return mem_printf("ALTER TABLE %s SET TBLPROPERTIES ('" PROPERTY_FENCE "' = '%s-%llx')",
+                      t->name, run, (unsigned long long)clock_us());
 }
 
 /* DESCRIBE says decimal(10,2) where the definition says DECIMAL(10, 2). */

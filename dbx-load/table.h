@@ -20,7 +20,8 @@ struct table {
     char *name;     /* quoted, in full */
     bool described; /* exists and columns are known */
     bool exists;
-    bool read; /* properties are known */
+    bool read;   /* properties are known */
+    bool fenced; /* by this start; table_forget leaves that alone */
     unsigned ncolumns, nproperties;
     struct load_column *columns; /* texts owned */
     struct property *properties;
@@ -58,6 +59,10 @@ char *table_history_sql(const struct table *t, unsigned limit);
 char *table_schema_sql(const struct step *s);
 char *table_create_sql(const struct table *t, const struct step *s);
 char *table_adopt_sql(const struct table *t, const struct step *s);
+
+/* Commits a property with a value that it never had: a statement that is running on the table is
+ * aborted by that. */
+char *table_fence_sql(const struct table *t, const char *run);
 
 /* Adds the columns that the table lacks; NULL if it lacks none. A column of another type exits
  * with 78. */

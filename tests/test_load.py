@@ -4,6 +4,7 @@ it does it once, whatever happens in between."""
 import glob
 import json
 import os
+import shutil
 import signal
 import time
 
@@ -445,6 +446,49 @@ def test_orphan_that_waits_is_fenced_off(load, catalog, rows, faults, warehouse,
     wait_for(lambda: "PENDING" not in ours() and "RUNNING" not in ours(), 30, "the orphan")
     assert ours()[0] in ("FAILED", "CANCELED")
     assert rows("t") == [("1", "one"), ("2", "two")]
+
+
+def test_orphan_of_a_lost_state_adds_nothing(load, catalog, rows, warehouse):
+    """An INSERT still runs when the state folder is gone and the table is read again."""
+    seconds = "concat(reflect('java.lang.Thread', 'sleep', 8000L))"
+
+    def snapshot(stream, lsn, *data):
+        step = stream.step("k", data, key=(), snapshot_of=1)
+        before, after = stream.permitted(step["files"])
+        step["apply"] = [
+            f"MERGE INTO {stream.table('k')} AS t USING {before}",
+            f"{after} AS s ON t.id = -s.id WHEN NOT MATCHED THEN"
+            " INSERT (id, v, _cdc_lsn) VALUES (s.id, s.v, s._cdc_lsn)"
+            " WHEN NOT MATCHED BY SOURCE THEN DELETE",
+        ]
+        stream.add("load", {
+            "batch": 1, "from": 0, "lsn": 0, "time": 0, "steps": [step],
+            "snapshot": {"oid": 7, "attempt": 1, "lsn": lsn, "schema": "public", "table": "k",
+                         "relfilenode": 5},
+        })  # fmt: skip
+        ok(load.run(stream.end()))
+
+    snapshot(later(catalog), 100, (1, "one", 100))
+    stream = later(catalog)
+    step = stream.step("k", [(2, "two", 110)], key=())
+    step["apply"][1] += f" WHERE {seconds} IS NOT NULL OR id > 0"
+    process = load.start()
+    process.stdin.write(stream.batch(1, 100, 120, step).bytes())
+    process.stdin.flush()
+    found = lambda: [
+        s["status"]["state"]
+        for s in warehouse.api.request("GET", "/_test/statements")["statements"]
+        if s["statement"].startswith(f"INSERT INTO `{catalog}`")
+    ]
+    wait_for(lambda: "RUNNING" in found(), 30, "the INSERT")
+    time.sleep(2)  # until it has read its permit
+    process.kill()
+    process.communicate()
+    shutil.rmtree(load.state)
+    snapshot(later(catalog), 200, (1, "one", 200), (2, "two", 200))
+    assert rows("k") == [("1", "one"), ("2", "two")]
+    wait_for(lambda: "RUNNING" not in found(), 30, "the end of the INSERT")
+    assert rows("k") == [("1", "one"), ("2", "two")]
 
 
 # ---------------------------------------------------------------- other targets
