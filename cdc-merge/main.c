@@ -202,7 +202,7 @@ static bool take(struct stage *s, struct frame *f)
         take_start(s, f);
     } else if (frame_is(f, "end")) {
         if (s->start.check)
-            msg_line("ok: every table has a name and types in Databricks tables=%u",
+            msg_line("ok   every table has a name and types in Databricks tables=%u",
                      HASH_COUNT(s->tables.all));
         stream_forward(s->out, f);
         rows_flush(s->out);

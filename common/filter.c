@@ -107,21 +107,21 @@ static bool can_be_made(const char *dir)
 unsigned filter_check(const struct filter *f)
 {
     if (!f->dir) {
-        msg_line("ok: no state folder");
+        msg_line("ok   no state folder");
     } else if (!usable(f->dir) && can_be_made(f->dir)) {
-        msg_line("ok: the state folder will be made dir=%s", f->dir);
+        msg_line("ok   the state folder will be made dir=%s", f->dir);
     } else if (!usable(f->dir)) {
-        msg_line("not ok: the state folder cannot be used; give this user the right to read and "
+        msg_line("FAIL the state folder cannot be used; give this user the right to read and "
                  "write it dir=%s",
                  f->dir);
         return 1;
     } else if (!state_lock_is_free(f->dir, f->stage)) {
-        msg_line("not ok: another %s is at work with the state folder; stop it, or give this "
+        msg_line("FAIL another %s is at work with the state folder; stop it, or give this "
                  "pipeline a folder of its own dir=%s",
                  msg_program(), f->dir);
         return 1;
     } else {
-        msg_line("ok: the state folder is usable dir=%s", f->dir);
+        msg_line("ok   the state folder is usable dir=%s", f->dir);
     }
     return 0;
 }

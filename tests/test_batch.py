@@ -660,15 +660,15 @@ def test_check_travels_with_the_failures_added(tmp_path):
         assert len(done.stderr.splitlines()) == 1 and said in done.stderr.decode()
         return unpack(done.stdout)
 
-    assert check(tmp_path, 0, "ok: the state folder is usable") == frames
-    assert check(tmp_path / "new", 0, "ok: the state folder will be made") == frames
+    assert check(tmp_path, 0, "ok   the state folder is usable") == frames
+    assert check(tmp_path / "new", 0, "ok   the state folder will be made") == frames
     assert not (tmp_path / "new").exists() and not list(tmp_path.iterdir())
     (tmp_path / "file").write_text("")
-    assert check(tmp_path / "file", 78, "not ok: the state folder cannot be used")[0][-1] == 3
+    assert check(tmp_path / "file", 78, "FAIL the state folder cannot be used")[0][-1] == 3
     with running("--state", str(tmp_path)) as p:
         p.send(START)
         p.wait_for(lambda: p.out)
-        assert check(tmp_path, 78, "not ok: another cdc-batch")[0][-1] == 3
+        assert check(tmp_path, 78, "FAIL another cdc-batch")[0][-1] == 3
 
 
 def test_check_alone_does_not_read_stdin(tmp_path):

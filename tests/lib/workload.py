@@ -140,7 +140,7 @@ class Watcher:
             except Exception as error:
                 if "NOT_FOUND" not in str(error):  # the first snapshot is not there yet
                     self.error = f"the target cannot be read: {error}"
-                time.sleep(0.5)
+                time.sleep(1)
                 continue
             now = {int(key): int(v) for key, v in cells}
             back = self.gone & now.keys()
@@ -150,4 +150,4 @@ class Watcher:
             self.gone |= self.last.keys() - now.keys()
             self.last = now
             self.reads += 1
-            time.sleep(0.5)
+            time.sleep(1)
