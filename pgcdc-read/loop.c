@@ -123,7 +123,10 @@ static int64_t tick(struct loop *l, int64_t until)
 bool loop_wait(struct loop *l, int fd, short events, int64_t until)
 {
     enum { FD, OUT, STATE, STOP, SQL, N };
-    int sql = l->sql && PQstatus(l->sql) == CONNECTION_OK ? PQsocket(l->sql) : -1;
+    /* while it answers, who asked takes the answer, at the pace of downstream */
+    bool idle = l->sql && PQstatus(l->sql) == CONNECTION_OK &&
+                PQtransactionStatus(l->sql) != PQTRANS_ACTIVE;
+    int sql = idle ? PQsocket(l->sql) : -1;
 
     if (l->quit_on_stop && stop_requested())
         msg_exit(EX_TEMPFAIL);
@@ -137,7 +140,7 @@ bool loop_wait(struct loop *l, int fd, short events, int64_t until)
                  .events = pending ? POLLOUT : 0},
         [STATE] = {.fd = l->watch, .events = POLLIN},
         [STOP] = {.fd = stop_requested() ? -1 : stop_fd(), .events = POLLIN},
-        [SQL] = {.fd = sql == fd ? -1 : sql, .events = POLLIN},
+        [SQL] = {.fd = sql, .events = POLLIN},
     };
     int64_t left = until < 0 ? -1 : until - clock_ms();
     if ((until >= 0 && left < 0) || (had_pending && !pending))

@@ -77,13 +77,16 @@ static lsn_t consistent_point(const PGresult *created)
 
 /* ------------------------------------------------------------------ one table */
 
-/* The tables that hold the rows, as SQL names: the leaves of a partitioned one, else itself. */
+/* The tables that hold the rows, as SQL names: the leaves of a partitioned one, else itself. With
+ * each, whether its file is still the one that the snapshot knows (the function looks at now). */
 static PGresult *parts_of(struct run *run, const struct table *table)
 {
-    static const char whole[] = "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c"
+    static const char whole[] = "SELECT format('%I.%I', n.nspname, c.relname),"
+                                " c.relfilenode = pg_relation_filenode(c.oid) FROM pg_class c"
                                 " JOIN pg_namespace n ON n.oid = c.relnamespace"
                                 " WHERE c.oid = $1::oid";
-    static const char leaves[] = "SELECT format('%I.%I', n.nspname, c.relname)"
+    static const char leaves[] = "SELECT format('%I.%I', n.nspname, c.relname),"
+                                 " c.relfilenode = pg_relation_filenode(c.oid)"
                                  " FROM pg_partition_tree($1::oid::regclass) p"
                                  " JOIN pg_class c ON c.oid = p.relid"
                                  " JOIN pg_namespace n ON n.oid = c.relnamespace"
@@ -152,6 +155,21 @@ static void copy_part(struct copy *c, const char *part)
     free(sql);
 }
 
+/* To a snapshot that is older, a table that ALTER TABLE wrote anew looks empty. None can come any
+ * more once the table was read: the transaction holds its lock. */
+static void refuse_rewritten(struct run *run, const struct table *table)
+{
+    PGresult *parts = parts_of(run, table);
+
+    for (int i = 0; i < PQntuples(parts); i++)
+        if (!field_truth(parts, i, 1))
+            msg_die(EX_TEMPFAIL,
+                    "table %s.%s was rewritten while it waited to be read: start again, to read it "
+                    "as it is now",
+                    table->schema, table->name);
+    PQclear(parts);
+}
+
 static void read_table(struct run *run, struct table *table, lsn_t lsn)
 {
     struct stream_out *out = run->loop.out;
@@ -175,6 +193,7 @@ static void read_table(struct run *run, struct table *table, lsn_t lsn)
     PGresult *parts = parts_of(run, table);
     for (int i = 0; i < PQntuples(parts); i++)
         copy_part(&c, PQgetvalue(parts, i, 0));
+    refuse_rewritten(run, table);
     frames_snapshot_end(out, table->oid, attempt, lsn, c.rows);
     table->from = lsn;
     msg_info("table %s.%s read rows=%llu lsn=%s", table->schema, table->name,

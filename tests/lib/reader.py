@@ -85,6 +85,11 @@ class Reader:
         self._hung_up.set()
         self._threads[0].join(10)
 
+    def memory(self):
+        """What the process keeps, in kB."""
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+
     def of(self, *types):
         return [frame for frame in list(self.frames) if frame[0] in types]
 
