@@ -246,6 +246,8 @@ static void take_begin(struct batcher *b, struct frame *f)
 {
     if (!b->placed)
         frame_bad(f, "a transaction before the first checkpoint");
+    if (b->in_transaction)
+        frame_bad(f, "a transaction inside another");
     b->in_transaction = true;
     b->commit_lsn = frame_uint(f);
     b->commit_time = frame_int(f);

@@ -76,6 +76,11 @@ static void take_begin(struct changes *c, const struct pgoutput *m)
         c->done = true;
         return;
     }
+    if (c->open && c->open != m->begin.lsn)
+        msg_die(EX_TEMPFAIL,
+                "the server came back without the transaction that was being read (was it a "
+                "failover?): start again lsn=%s",
+                LSN_TEXT(c->open));
     c->inside = true;
     c->lsn = m->begin.lsn;
     c->begin_time = m->begin.time;

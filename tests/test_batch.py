@@ -612,6 +612,7 @@ IMPOSSIBLE = {
     "no start": [["checkpoint", 50, T0]],
     "twice started": [START, START],
     "transaction before the first checkpoint": [START, BEGIN],
+    "transaction inside another": [*OPENING, BEGIN, BEGIN],
     "unknown frame": [START, ["what", 1]],
     "a batch already": [START, ["part", 1, 0]],
     "wrong number of elements": [*OPENING, ["checkpoint", 60]],
