@@ -11,6 +11,7 @@
 
 #include "batches.h"
 #include "cli.h"
+#include "crc32.h"
 #include "filter.h"
 #include "msg.h"
 #include "state.h"
@@ -164,13 +165,26 @@ static void send_target(const struct stage *s)
     buf_free(&permit);
 }
 
+/* Pipelines of one name may share a volume (people follow the same guide), but not a folder in it:
+ * each takes what it finds there for its own. */
+static char *staging_folder(const struct stage *s)
+{
+    const struct source *source = &s->start.source;
+    const struct table_names *names = &s->tables.names;
+    char *who = mem_printf("%s %s %s %s %s %s", source->system, source->database, source->slot,
+                           s->settings->catalog, names->namespace, names->prefix);
+    char *folder = mem_printf("%s/%s-%08x", s->settings->volume, s->start.pipeline,
+                              crc32_of(who, strlen(who)));
+
+    free(who);
+    return folder;
+}
+
 static void take_start(struct stage *s, struct frame *f)
 {
     const struct settings *settings = s->settings;
     start_unpack(f, &s->start);
-    /* pipelines of one name from several clusters may share a volume, but not a folder in it */
-    s->staging =
-        mem_printf("%s/%s-%s", settings->volume, s->start.pipeline, s->start.source.system);
+    s->staging = staging_folder(s);
     if (s->start.check) {
         s->start.failures += filter_check(&s->filter);
         start_pack(s->out, &s->start);

@@ -26,7 +26,8 @@ struct receive {
     int file;   /* -1: its bytes are not wanted */
     uint64_t size;
     unsigned uploads;
-    bool holding; /* a `load` frame waits for its files */
+    uint64_t number; /* of the last batch */
+    bool holding;    /* a `load` frame waits for its files */
     struct frame held;
     bool dirty; /* the ledger has a batch that is not saved yet */
     enum { GOING, ENDED, FAILED, CUT } outcome;
@@ -233,6 +234,9 @@ static void prepare(struct receive *r, struct frame *f)
     struct ledger *l = &load->ledger;
     struct batch *b = batch_unpack(f, load->start.run);
 
+    if (b->number <= r->number)
+        frame_bad(f, "the numbers of the batches do not grow");
+    r->number = b->number;
     if (load->sink == SINK_SHOW) {
         directory_show(load, b);
         batch_free(b);

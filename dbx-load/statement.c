@@ -313,6 +313,9 @@ void statement_fail(const struct statement *s, const char *what, const char *rig
 
     if (s->state == STATEMENT_CANCELED)
         fail(EX_TEMPFAIL, "%s: somebody canceled the statement statement=%s", what, s->id);
+    if (s->state == STATEMENT_UNKNOWN)
+        fail(EX_TEMPFAIL, "%s: the service no longer knows the statement statement=%s", what,
+             s->id);
     if (statement_forbidden(s))
         fail(EX_CONFIG, "%s: not allowed%s%s: %s", what, right ? ", it takes " : "",
              right ? right : "", s->message);

@@ -199,14 +199,10 @@ static int64_t version_of(const struct statement *st, size_t row)
     return version;
 }
 
-static bool is_data(const char *operation)
+/* Whether the commit can be of a statement of ours: those are INSERT and MERGE. */
+static bool is_ours(const char *operation)
 {
-    static const char *const names[] = {"WRITE", "MERGE", "DELETE", "UPDATE"};
-
-    for (size_t i = 0; operation && i < sizeof names / sizeof *names; i++)
-        if (!strcmp(operation, names[i]))
-            return true;
-    return false;
+    return operation && (!strcmp(operation, "WRITE") || !strcmp(operation, "MERGE"));
 }
 
 /* Did the step commit since the version that was noted? */
@@ -218,7 +214,7 @@ static void search_history(struct table *t, const struct statement *st)
 
     for (size_t i = 0; i < rows; i++) {
         int64_t version = version_of(st, i);
-        if (version > step->version && is_data(statement_cell(st, i, 4))) {
+        if (version > step->version && is_ours(statement_cell(st, i, 4))) {
             msg_info("the history says that it was applied already table=%s version=%lld", t->name,
                      (long long)version);
             step_done(t);

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import time
 
@@ -108,9 +109,18 @@ def test_names_go_where_namespace_and_prefix_say():
     assert table() == ["public", "t"]
     assert table("--namespace", "default:all", "--prefix", "pg_") == ["all", "pg_t"]
     assert table("--namespace", "format:x_${schema}_${schema}") == ["x_public_public", "t"]
-    target = convert([start(), END], "--volume", "a.b.c").target
-    assert target["staging"] == "/Volumes/a/b/c/pipe-7"
-    assert convert([start(), END]).target["staging"] == "/Volumes/cat/pgcdc_internal/staging/pipe-7"
+
+
+def test_each_pipeline_has_a_staging_folder_of_its_own():
+    def staging(*options, pipeline="pipe"):
+        return convert([start(pipeline=pipeline), END], *options).target["staging"]
+
+    usual = staging()
+    assert re.fullmatch("/Volumes/cat/pgcdc_internal/staging/pipe-[0-9a-f]{8}", usual)
+    assert staging() == usual
+    assert staging("--volume", "a.b.c").startswith("/Volumes/a/b/c/pipe-")
+    others = {staging("--namespace", "default:x"), staging("--prefix", "x"), staging(pipeline="b")}
+    assert len(others) == 3 and usual not in others
 
 
 def test_types_of_columns():
