@@ -15,6 +15,21 @@ static const char published_14[] =
     "SELECT DISTINCT schemaname, tablename, NULL::text[] AS attnames, NULL::text AS filter"
     " FROM pg_publication_tables WHERE pubname = ANY ($1::text[])";
 
+/* The OIDs of what makes c a published table: whole publications, and its own, its ancestors' and
+ * their schemas' entries in others. */
+#define MEMBERSHIP                                                                \
+    "(WITH w AS (SELECT * FROM pg_publication WHERE pubname = ANY ($1::text[]))," \
+    " f AS (SELECT c.oid UNION SELECT relid FROM pg_partition_ancestors(c.oid))"  \
+    " SELECT coalesce(string_agg(oid::text, ',' ORDER BY oid), '') FROM ("        \
+    " SELECT oid FROM w WHERE puballtables UNION ALL"                             \
+    " SELECT r.oid FROM pg_publication_rel r JOIN w ON w.oid = prpubid"           \
+    "  WHERE prrelid IN (SELECT oid FROM f)%s) AS m)"
+static const char schemas_15[] =
+    " UNION ALL SELECT s.oid FROM pg_publication_namespace s JOIN w ON w.oid = pnpubid"
+    "  WHERE pnnspid IN (SELECT relnamespace FROM pg_class JOIN f USING (oid))";
+
+static const char membership_sql[] = "SELECT " MEMBERSHIP " FROM pg_class c WHERE c.oid = $2::oid";
+
 static const char tables_sql[] =
     "SELECT c.oid, n.nspname, c.relname, c.relkind = 'p',"
     " coalesce(a.names, ''), '{' || coalesce(a.nums, '') || '}', p.filter,"
@@ -22,7 +37,7 @@ static const char tables_sql[] =
     "  (has_table_privilege(c.oid, 'SELECT') OR a.readable),"
     " row_security_active(c.oid),"
     " c.relreplident = 'n' OR c.relreplident = 'd' AND NOT EXISTS"
-    "  (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)"
+    "  (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary), " MEMBERSHIP
     " FROM (%s) AS p"
     " JOIN pg_namespace n ON n.nspname = p.schemaname"
     " JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename,"
@@ -34,7 +49,7 @@ static const char tables_sql[] =
     "  AND (p.attnames IS NULL OR attname::text = ANY (p.attnames))) AS a"
     " ORDER BY 2, 3";
 
-struct table *catalog_find(struct run *run, uint32_t oid)
+struct table *catalog_find(const struct run *run, uint32_t oid)
 {
     struct table *table;
 
@@ -73,6 +88,8 @@ static void take_table(struct run *run, PGresult *r, int row)
     table->readable = field_truth(r, row, 7);
     table->hidden = field_truth(r, row, 8);
     table->no_identity = field_truth(r, row, 9);
+    if (!table->membership)
+        table->membership = field_text(r, row, 10);
 }
 
 bool catalog_tables(struct run *run, struct trouble *t)
@@ -81,7 +98,8 @@ bool catalog_tables(struct run *run, struct trouble *t)
     char *publications = source_array(names->items, names->n);
     struct buf sql = {0};
 
-    buf_printf(&sql, tables_sql, run->version >= 150000 ? published_15 : published_14,
+    buf_printf(&sql, tables_sql, run->version >= 150000 ? schemas_15 : "",
+               run->version >= 150000 ? published_15 : published_14,
                run->version >= 180000 ? "true" : "false"); /* before 18 none is sent */
     PGresult *r = source_query(&run->loop, run->loop.sql, t, sql.data, publications, NULL);
     for (int i = 0; r && i < PQntuples(r); i++)
@@ -89,6 +107,23 @@ bool catalog_tables(struct run *run, struct trouble *t)
             take_table(run, r, i);
     PQclear(r);
     buf_free(&sql);
+    free(publications);
+    return r != NULL;
+}
+
+bool catalog_stayed(struct run *run, const struct table *table, bool *stayed, struct trouble *t)
+{
+    const struct list *names = &run->arguments->publications;
+    char *publications = source_array(names->items, names->n);
+    char *sql = mem_printf(membership_sql, run->version >= 150000 ? schemas_15 : "");
+    char *oid = mem_printf("%u", table->oid);
+    PGresult *r = source_query(&run->loop, run->loop.sql, t, sql, publications, oid, NULL);
+    const char *now = r && PQntuples(r) ? PQgetvalue(r, 0, 0) : "";
+
+    *stayed = !*now || !strcmp(now, table->membership);
+    PQclear(r);
+    free(oid);
+    free(sql);
     free(publications);
     return r != NULL;
 }

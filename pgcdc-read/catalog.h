@@ -26,7 +26,10 @@ struct table {
     bool hidden;      /* row-level security would hide rows from us */
     bool no_identity; /* UPDATE and DELETE fail at the source if they are published */
 
-    lsn_t from; /* its snapshot is as of here: earlier changes are in it; 0: no snapshot */
+    char *membership; /* by which entries of which publications it is published, as of when the run
+                         first saw it; who leaves a publication and returns has other ones */
+    uint64_t attempt; /* of the snapshot since which every change is passed on, or 0 */
+    lsn_t from;       /* its snapshot is as of here: earlier changes are in it; 0: no snapshot */
     struct relation *sent; /* the shape that was last written to the stream, or NULL */
     struct buf announced;  /* the last relation message, while nothing has needed it */
     lsn_t announced_lsn;   /* its position */
@@ -38,7 +41,11 @@ struct table {
  * are published no more keep what they were. */
 bool catalog_tables(struct run *run, struct trouble *t);
 
-struct table *catalog_find(struct run *run, uint32_t oid);
+struct table *catalog_find(const struct run *run, uint32_t oid);
+
+/* Asks whether the table has been published all the time since the run first saw it, or is not any
+ * more. False: the catalog could not be asked. */
+bool catalog_stayed(struct run *run, const struct table *table, bool *stayed, struct trouble *t);
 
 /* Notes a table whose rows are not for us. */
 struct table *catalog_ignore(struct run *run, uint32_t oid);

@@ -127,6 +127,14 @@ static bool take_relation(struct changes *c, const struct pgoutput *m, const cha
         msg_die(EX_TEMPFAIL,
                 "table %s.%s has come to the publication: start again, to read what it holds",
                 table->schema, table->name);
+    /* such a message comes after every change of a publication */
+    bool stayed = true;
+    if (table->from && !catalog_stayed(c->run, table, &stayed, t))
+        return false;
+    if (!stayed && c->run->arguments->snapshot != SNAPSHOT_NEVER)
+        msg_die(EX_TEMPFAIL,
+                "table %s.%s has come to the publication anew: start again, to read what it holds",
+                table->schema, table->name);
     /* asked of the catalog when a row needs it: many never do, and it may be hard to answer */
     buf_clear(&table->announced);
     buf_add(&table->announced, data, len);

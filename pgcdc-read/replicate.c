@@ -7,13 +7,12 @@
 #include "cli.h"
 #include "link.h"
 #include "msg.h"
-#include "state.h"
 
 #define BACKOFF_FIRST 1000     /* ms; doubles … */
 #define BACKOFF_LAST 30000     /* … up to here */
 #define PATIENCE (10 * 60000)  /* ms that the server may stay away */
 #define STOP_PATIENCE 10000    /* ms that a transaction may take to end after a signal */
-#define POSITION_EVERY 1000    /* ms between writes of our own state, which is for eyes */
+#define POSITION_EVERY 1000    /* ms between writes of our own state */
 #define KEEPALIVES_A_SECOND 20 /* more, for nothing: the server waits for us to go */
 
 struct replication {
@@ -85,15 +84,11 @@ static bool take_message(struct replication *r, const char *data, size_t len, st
 
 static void note_position(struct replication *r)
 {
-    struct run *run = r->c->run;
-    struct buf text = {0};
+    const struct run *run = r->c->run;
 
     if (!run->loop.state || clock_ms() < r->position_due)
         return;
-    state_line(&text, "run", run->id, NULL);
-    state_line(&text, "position", LSN_TEXT(r->c->position), NULL);
-    state_write(run->loop.state, "read", &text);
-    buf_free(&text);
+    progress_write(run, r->c->position);
     r->position_due = clock_ms() + POSITION_EVERY;
 }
 

@@ -5,6 +5,7 @@
 #include "arguments.h"
 #include "catalog.h"
 #include "loop.h"
+#include "progress.h"
 #include "source.h"
 
 struct run {
@@ -14,8 +15,9 @@ struct run {
     int version;          /* of the server: 150004 */
     struct source source; /* who it is */
     bool slot_exists;
-    lsn_t slot_lsn;       /* confirmed_flush_lsn, as of the last look */
-    struct table *tables; /* hash by OID */
+    lsn_t slot_lsn;           /* confirmed_flush_lsn, as of the last look */
+    struct table *tables;     /* hash by OID */
+    struct progress progress; /* as the last run left it */
 };
 
 #endif

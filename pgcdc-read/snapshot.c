@@ -173,12 +173,8 @@ static void refuse_rewritten(struct run *run, const struct table *table)
 static void read_table(struct run *run, struct table *table, lsn_t lsn)
 {
     struct stream_out *out = run->loop.out;
-    const struct load_snapshot *last = load_find(&run->loop.load, table->oid);
-    uint64_t attempt = (uint64_t)clock_us() / 1000; /* grows from run to run */
     struct trouble t;
 
-    if (last && last->attempt >= attempt)
-        attempt = last->attempt + 1;
     struct relation *relation = shape_read(run, table, NULL, &t);
     if (!relation)
         give_up(&t, table);
@@ -189,12 +185,12 @@ static void read_table(struct run *run, struct table *table, lsn_t lsn)
 
     struct copy c = {.run = run, .table = table, .lsn = lsn, .row = {.n = relation->ncolumns}};
     c.row.values = mem_alloc(c.row.n * sizeof *c.row.values);
-    frames_snapshot(out, table->oid, attempt, lsn, clock_us());
+    frames_snapshot(out, table->oid, table->attempt, lsn, clock_us());
     PGresult *parts = parts_of(run, table);
     for (int i = 0; i < PQntuples(parts); i++)
         copy_part(&c, PQgetvalue(parts, i, 0));
     refuse_rewritten(run, table);
-    frames_snapshot_end(out, table->oid, attempt, lsn, c.rows);
+    frames_snapshot_end(out, table->oid, table->attempt, lsn, c.rows);
     table->from = lsn;
     msg_info("table %s.%s read rows=%llu lsn=%s", table->schema, table->name,
              (unsigned long long)c.rows, LSN_TEXT(lsn));
@@ -204,17 +200,44 @@ static void read_table(struct run *run, struct table *table, lsn_t lsn)
 
 /* ------------------------------------------------------------------ all of them */
 
+/* Decides for every table whether the snapshot that dbx-load has is one to go on from. */
 static unsigned tables_to_read(struct run *run)
 {
     enum snapshot_mode mode = run->arguments->snapshot;
     unsigned n = 0;
 
+    progress_read(run);
+    if (mode == SNAPSHOT_INITIAL && !run->progress.exists && run->loop.load.nsnapshots)
+        msg_warn("the state file of pgcdc-read is missing: reading all tables again");
     for (struct table *table = run->tables; table; table = table->hh.next) {
         const struct load_snapshot *done = load_find(&run->loop.load, table->oid);
-        table->from = done && mode != SNAPSHOT_ONLY ? done->lsn : 0;
-        n += table->selected && !table->from && mode != SNAPSHOT_NEVER;
+        if (!done || mode == SNAPSHOT_ONLY) {
+            n += mode != SNAPSHOT_NEVER;
+            continue;
+        }
+        bool covered = progress_covers(run, table, done->attempt);
+        if (covered)
+            table->attempt = done->attempt;
+        if (covered || mode == SNAPSHOT_NEVER) {
+            table->from = done->lsn;
+            continue;
+        }
+        if (run->progress.exists)
+            msg_warn("table %s.%s was not replicated for a while, or not read to its end: reading "
+                     "it again",
+                     table->schema, table->name);
+        n++;
     }
     return n;
+}
+
+/* Grows from run to run. */
+static uint64_t new_attempt(const struct run *run, const struct table *table)
+{
+    const struct load_snapshot *last = load_find(&run->loop.load, table->oid);
+    uint64_t attempt = (uint64_t)clock_us() / 1000;
+
+    return last && last->attempt >= attempt ? last->attempt + 1 : attempt;
 }
 
 static void read_tables(struct run *run, const char *snapshot, lsn_t lsn)
@@ -229,6 +252,11 @@ static void read_tables(struct run *run, const char *snapshot, lsn_t lsn)
         give_up(&t, NULL);
     for (struct table *table = run->tables; table; table = table->hh.next)
         if (table->selected && !table->from)
+            table->attempt = new_attempt(run, table);
+    /* ahead of the snapshots: a table is only taken as read when dbx-load has the attempt, too */
+    progress_write(run, run->loop.load.open_lsn);
+    for (struct table *table = run->tables; table; table = table->hh.next)
+        if (table->selected && !table->from)
             read_table(run, table, lsn);
     PQclear(command(run, sql, "COMMIT", NULL));
     free(import);
@@ -241,6 +269,8 @@ lsn_t snapshot_take(struct run *run)
     struct trouble t;
     lsn_t lsn = 0;
 
+    if (!read)
+        progress_write(run, run->loop.load.open_lsn);
     if (!read && !create)
         return 0;
     PGconn *c = source_connect(&run->loop, run->arguments->conninfo, true, &t);

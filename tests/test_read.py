@@ -13,7 +13,7 @@ from lib import state
 from lib.database import Database
 from lib.pipeline import BIN, wait_for
 from lib.postgres import Cluster
-from lib.reader import UNCHANGED, Load, Reader, settle
+from lib.reader import UNCHANGED, Load, Reader, replay, settle
 
 
 @pytest.fixture
@@ -318,6 +318,8 @@ def test_columns_of_then_in_the_table_of_now(database, slot, load, meanwhile, co
     oid = database.value("SELECT 't'::regclass::oid")
     load.add_snapshot(oid, lsn)
     load.apply(lsn)
+    entry = database.value("SELECT oid FROM pg_publication_rel")
+    load.replace("read", [("table", [oid, 1, entry])])
     database.execute("INSERT INTO t VALUES (1, 'one', 1)", *meanwhile)
     with Reader(database.conninfo, slot, "--once", state=load.folder) as reader:
         load.serve(reader, lsn)
@@ -566,11 +568,12 @@ def test_starts_where_dbx_load_says_and_drops_what_a_snapshot_has(database, slot
         load.serve(reader)
         checkpoint = reader.wait_frames("checkpoint")[0][1]
         oids = {r[4]["table"]: r[3] for r in reader.of("relation")}
+        attempts = {f[1]: f[2] for f in reader.of("snapshot")}
     database.execute("INSERT INTO t VALUES (3, 'seen')", "INSERT INTO t VALUES (4, 'new')")
     first, second = "SELECT xmin FROM t WHERE id = 3", "SELECT xmin FROM t WHERE id = 4"
     assert database.value(first) != database.value(second)
     # t is known as of now, u is not known; the stream stands before both
-    load.add_snapshot(oids["t"], database.lsn())
+    load.add_snapshot(oids["t"], database.lsn(), attempts[oids["t"]])
     load.apply(checkpoint)
     database.execute("INSERT INTO t VALUES (5, 'later')", "INSERT INTO u VALUES (2)")
     with Reader(database.conninfo, slot, "--once", state=load.folder) as reader:
@@ -583,6 +586,183 @@ def test_starts_where_dbx_load_says_and_drops_what_a_snapshot_has(database, slot
     assert [f[1] for f in reader.of("snapshot")] == [oids["u"]]
     assert stream_rows(reader) == [["5", "later"]]
     assert stream_rows(reader, "public.u") == [["1"], ["2"]]
+
+
+class Runs:
+    """Runs of the reader, one after another, whose frames together make up the target."""
+
+    def __init__(self, database, slot, load):
+        self.database, self.slot, self.load = database, slot, load
+        self.frames = []
+
+    def start(self, *arguments):
+        reader = Reader(self.database.conninfo, self.slot, *arguments, state=self.load.folder)
+        self.load.serve(reader, state.position(self.load.folder, "prepared"))
+        return reader
+
+    def read(self, reader):
+        """The tables that it has read to their end; dbx-load has them, too."""
+        names = {r[3]: r[4]["table"] for r in reader.of("relation")}
+        for _, oid, attempt, lsn, _ in reader.of("snapshot-end"):
+            self.load.snapshots = [s for s in self.load.snapshots if s[0] != oid]
+            self.load.add_snapshot(oid, lsn, attempt)
+        self.frames += reader.frames
+        return sorted(names[frame[1]] for frame in reader.of("snapshot-end"))
+
+    def once(self, *arguments, said=""):
+        """A run to its end: the tables that it read."""
+        with self.start("--once", *arguments) as reader:
+            end = reader.wait_frames("end")[0][1]
+            read = self.read(reader)
+            self.load.apply(end)
+            self.load.drop_lock()
+            assert reader.wait() == 0
+            assert said in reader.said and reader.said.count("\n") == bool(said), reader.said
+        self.load.take_lock()
+        return read
+
+    def assert_equal(self):
+        tables = replay(self.frames)
+        for table in "t", "u":
+            copy = sorted(tables[f"public.{table}"].values())
+            assert copy == source_rows(self.database, f"SELECT * FROM {table}")
+
+
+@pytest.fixture
+def runs(database, slot, table, load):
+    """Both tables have been read, and the pipeline has followed their changes."""
+    database.execute(
+        "CREATE TABLE u (id int PRIMARY KEY)",
+        "INSERT INTO u VALUES (1)",
+        "ALTER PUBLICATION pub ADD TABLE u",
+    )
+    runs = Runs(database, slot, load)
+    assert runs.once() == ["t", "u"]
+    database.execute("INSERT INTO t VALUES (3, 'three')", "INSERT INTO u VALUES (2)")
+    assert runs.once() == []
+    return runs
+
+
+def test_a_table_that_was_not_chosen_for_a_run_is_read_again(database, runs):
+    database.execute("INSERT INTO u VALUES (3)", "DELETE FROM u WHERE id = 1")
+    assert runs.once("--exclude", "public.u") == []
+    assert runs.once(said="public.u was not replicated for a while") == ["u"]
+    runs.assert_equal()
+    database.execute("INSERT INTO u VALUES (4)")
+    assert runs.once() == []
+    runs.assert_equal()
+
+
+def test_a_table_that_left_the_publication_between_two_runs_is_read_again(database, runs):
+    database.execute(
+        "ALTER PUBLICATION pub DROP TABLE u",
+        "INSERT INTO u VALUES (3)",
+        "ALTER PUBLICATION pub ADD TABLE u",
+        "INSERT INTO u VALUES (4)",
+    )
+    assert runs.once(said="public.u was not replicated for a while") == ["u"]
+    assert runs.once() == []
+    runs.assert_equal()
+
+
+def test_a_table_that_leaves_the_publication_and_comes_back_ends_the_run(database, runs):
+    with runs.start() as reader:
+        reader.wait_frames("checkpoint")
+        database.execute("ALTER PUBLICATION pub DROP TABLE u", "INSERT INTO u VALUES (3)")
+        database.execute("INSERT INTO t VALUES (4, 'four')")
+        reader.wait_checkpoint(database.lsn())
+        database.execute("ALTER PUBLICATION pub ADD TABLE u", "INSERT INTO u VALUES (4)")
+        assert reader.wait() == 75
+    assert "public.u has come to the publication anew: start again" in reader.said
+    assert runs.once(said="public.u was not replicated for a while") == ["u"]
+    runs.assert_equal()
+
+
+def test_what_makes_a_table_a_member_of_publications(
+    database, slot, load
+):
+    """Its schema, all tables, or an entry of its root."""
+    database.execute(
+        "CREATE TABLE t (id int PRIMARY KEY)",
+        "CREATE TABLE u (id int PRIMARY KEY) PARTITION BY RANGE (id)",
+        "CREATE TABLE low PARTITION OF u FOR VALUES FROM (0) TO (10)",
+        "CREATE PUBLICATION pub FOR TABLES IN SCHEMA public",
+        "CREATE PUBLICATION every FOR ALL TABLES",
+        f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')",
+    )
+    runs = Runs(database, slot, load)
+    assert runs.once("--publication", "pub,every") == ["low", "t"]
+    members = [
+        database.value("SELECT oid FROM pg_publication_namespace"),
+        database.value("SELECT oid FROM pg_publication WHERE puballtables"),
+    ]
+    lines = [words for key, words in state.read(load.folder, "read") if key == "table"]
+    assert {words[2] for words in lines} == {",".join(map(str, sorted(members)))}
+    assert runs.once("--publication", "pub,every") == []
+    database.execute(
+        "ALTER PUBLICATION pub DROP TABLES IN SCHEMA public", "ALTER PUBLICATION pub ADD TABLE u"
+    )
+    database.execute("INSERT INTO u VALUES (1)")
+    said = "public.low was not replicated for a while"
+    assert runs.once("--table", "public.low", said=said) == ["low"]
+
+
+def test_without_its_own_state_file_all_tables_are_read_again(database, runs, load):
+    database.execute("INSERT INTO u VALUES (3)")
+    os.remove(os.path.join(load.folder, "read"))
+    assert runs.once(said="the state file of pgcdc-read is missing") == ["t", "u"]
+    assert runs.once() == []
+    runs.assert_equal()
+
+
+def test_killed_while_tables_are_read(database, runs, load):
+    """Tables are listed before they are read, and yet only count as read when dbx-load has them."""
+    os.remove(os.path.join(load.folder, "read"))
+    database.execute("INSERT INTO t VALUES (4, 'four')", "INSERT INTO u VALUES (3)")
+    with runs.start() as reader:
+        reader.wait_frames("snapshot-end", 2)
+        reader.process.kill()
+        reader.wait()
+    at = next(i for i, frame in enumerate(reader.frames) if frame[0] == "snapshot-end")
+    reader.frames = reader.frames[: at + 1]  # dbx-load got no more
+    assert runs.read(reader) == ["t"]
+    assert runs.once(said="public.u was not") == ["u"]
+    runs.assert_equal()
+
+
+def test_killed_in_the_stream_it_reads_no_table_again(database, runs, load):
+    for i in range(3):
+        with runs.start() as reader:
+            reader.wait_frames("checkpoint")
+            database.execute(f"INSERT INTO u VALUES ({10 + i})")
+            reader.wait_frames("insert")
+            reader.process.kill()
+            reader.wait()
+        assert not reader.of("snapshot") and reader.said == ""
+    assert runs.once() == []
+    runs.assert_equal()
+
+
+def test_a_run_that_only_reads_leaves_other_tables_as_they_are(database, runs, load):
+    with runs.start("--snapshot", "only", "--table", "public.u") as reader:
+        reader.wait_frames("end")
+        assert runs.read(reader) == ["u"]
+        load.drop_lock()
+        assert reader.wait() == 0
+    load.take_lock()
+    database.execute("INSERT INTO u VALUES (3)")
+    assert runs.once() == []
+    runs.assert_equal()
+
+
+def test_snapshot_never_goes_on_and_the_next_initial_reads(database, runs):
+    database.execute("INSERT INTO u VALUES (3)")
+    assert runs.once("--snapshot", "never", "--exclude", "public.u") == []
+    database.execute("INSERT INTO u VALUES (4)", "INSERT INTO t VALUES (4, 'four')")
+    assert runs.once("--snapshot", "never") == []
+    assert ["4"] in [frame[4] for frame in runs.frames if frame[0] == "insert"]
+    assert runs.once(said="public.u was not replicated for a while") == ["u"]
+    runs.assert_equal()
 
 
 def test_dbx_load_gone_before_it_was_ready(database, slot, table, load):

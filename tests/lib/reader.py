@@ -208,9 +208,13 @@ class Load:
         facts = [(key, value if isinstance(value, list) else [value])
                  for key, value in self.lines.items()]  # fmt: skip
         facts += [("snapshot", words) for words in self.snapshots]
+        self.replace("load", facts)
+
+    def replace(self, name, facts):
+        """Replaces a stage's state file."""
         body = "pgcdc-state 1\n"
         body += "".join(" ".join([key, *map(str, words)]) + "\n" for key, words in facts)
-        path = os.path.join(self.folder, "load")
+        path = os.path.join(self.folder, name)
         with open(path + ".new", "w", encoding="ascii") as f:
             f.write(f"{body}sum {zlib.crc32(body.encode()):08x}\n")
         os.rename(path + ".new", path)
