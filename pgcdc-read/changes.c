@@ -112,6 +112,26 @@ static struct table *look_again(struct changes *c, uint32_t oid, struct trouble 
     return catalog_tables(c->run, t) ? catalog_ignore(c->run, oid) : NULL;
 }
 
+/* What a table holds that was not published when we read the tables, or not ever since, is not in
+ * the stream. Whatever is done to a publication, the server announces the table again before its
+ * next change. */
+static bool refuse_unread(struct changes *c, const struct table *table, struct trouble *t)
+{
+    bool stayed;
+
+    if (!table->from)
+        msg_die(EX_TEMPFAIL,
+                "table %s.%s has come to the publication: start again, to read what it holds",
+                table->schema, table->name);
+    if (!catalog_stayed(c->run, table, &stayed, t))
+        return false;
+    if (!stayed)
+        msg_die(EX_TEMPFAIL,
+                "table %s.%s has come to the publication anew: start again, to read what it holds",
+                table->schema, table->name);
+    return true;
+}
+
 static bool take_relation(struct changes *c, const struct pgoutput *m, const char *data, size_t len,
                           struct trouble *t)
 {
@@ -123,18 +143,8 @@ static bool take_relation(struct changes *c, const struct pgoutput *m, const cha
         return false;
     if (!table->selected)
         return true;
-    if (!table->from && c->run->arguments->snapshot != SNAPSHOT_NEVER)
-        msg_die(EX_TEMPFAIL,
-                "table %s.%s has come to the publication: start again, to read what it holds",
-                table->schema, table->name);
-    /* such a message comes after every change of a publication */
-    bool stayed = true;
-    if (table->from && !catalog_stayed(c->run, table, &stayed, t))
+    if (c->run->arguments->snapshot != SNAPSHOT_NEVER && !refuse_unread(c, table, t))
         return false;
-    if (!stayed && c->run->arguments->snapshot != SNAPSHOT_NEVER)
-        msg_die(EX_TEMPFAIL,
-                "table %s.%s has come to the publication anew: start again, to read what it holds",
-                table->schema, table->name);
     /* asked of the catalog when a row needs it: many never do, and it may be hard to answer */
     buf_clear(&table->announced);
     buf_add(&table->announced, data, len);
