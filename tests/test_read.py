@@ -765,6 +765,39 @@ def test_snapshot_never_goes_on_and_the_next_initial_reads(database, runs):
     runs.assert_equal()
 
 
+def test_the_target_gets_what_a_table_missed(database, make_pipeline, assert_equal):
+    """The whole pipeline: killed in mid-stream it reads nothing again; u, left out of a run, it does."""
+    database.execute(
+        "CREATE TABLE t (id int PRIMARY KEY)",
+        "CREATE TABLE u (id int PRIMARY KEY, v text)",
+        "INSERT INTO u VALUES (1, 'one'), (2, 'two')",
+        "CREATE PUBLICATION pub FOR TABLE t, u",
+    )
+    pipeline = make_pipeline(options={"pgcdc-read": ["--create-slot"]})
+
+    def attempts():
+        facts = state.read(pipeline.state)
+        return {words[4]: words[1] for key, words in facts if key == "snapshot"}
+
+    pipeline.start()
+    pipeline.wait_applied(database.lsn())
+    first = attempts()
+    database.execute("INSERT INTO t SELECT generate_series(1, 1000)")
+    pipeline.kill("pgcdc-read")
+    pipeline.wait_applied(database.lsn(), restart=True)
+    pipeline.stop()
+    assert attempts() == first and set(first) == {"t", "u"}
+
+    database.execute("DELETE FROM u WHERE id = 1", "INSERT INTO u VALUES (3, 'three')")
+    codes = pipeline.start(extra={"pgcdc-read": ["--once", "--exclude", "public.u"]}).wait()
+    assert set(codes.values()) == {0}
+    database.execute("UPDATE u SET v = 'later' WHERE id = 2")
+    pipeline.once()
+    assert_equal()
+    last = attempts()
+    assert last["t"] == first["t"] and int(last["u"]) > int(first["u"])
+
+
 def test_dbx_load_gone_before_it_was_ready(database, slot, table, load):
     """The hang-up shows in the pipe; where tee hides it, the free lock says it."""
     with Reader(database.conninfo, slot, state=load.folder) as reader:
