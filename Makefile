@@ -101,6 +101,7 @@ format:
 lint:
 	clang-format --dry-run -Werror $(FORMATTED)
 	cppcheck --quiet --error-exitcode=1 --enable=warning,portability --inline-suppr \
-	         --suppress=missingIncludeSystem --suppress=varFuncNullUB -Icommon common $(PROGRAMS)
+	         --suppress=missingIncludeSystem --suppress=varFuncNullUB \
+	         '-D_Noreturn=__attribute__((noreturn))' -Icommon common $(PROGRAMS)
 clean:
 	rm -rf $(BUILD)/bin $(BUILD)/obj $(BUILD)/failpoints $(BUILD)/unit

@@ -20,7 +20,7 @@
 #include "steps.h"
 
 static const char help[] =
-    "usage: dbx-load --state DIR [option]...\n"
+    "usage: dbx-load --state DIR [OPTION]... < stream\n"
     "Reads the stream of cdc-merge(1) and loads it into Databricks.\n"
     "The token comes from the environment: DATABRICKS_TOKEN.\n\n"
     "  --host H           the workspace (or DATABRICKS_HOST)\n"

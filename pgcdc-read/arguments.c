@@ -8,7 +8,7 @@
 #include "msg.h"
 
 static const char help[] =
-    "Usage: pgcdc-read --slot SLOT --publication PUB[,PUB] [OPTION]… | cdc-batch …\n"
+    "usage: pgcdc-read --slot SLOT --publication P[,P] [OPTION]... > stream\n"
     "Reads a snapshot and then the changes of PostgreSQL tables, and writes them as a stream of\n"
     "change events, cdc-stream(5).\n"
     "\n"
