@@ -32,19 +32,19 @@ static PGresult *command(struct run *run, PGconn *c, const char *sql, const stru
 /* ------------------------------------------------------------------ the slot and its snapshot */
 
 /* A slot comes to be when every transaction that writes has ended: say whom a long wait is for. */
-static void warn_of_open_transaction(struct run *run)
+static void warn_of_open_transactions(struct run *run)
 {
     PGresult *r = command(run, run->loop.sql,
-                          "SELECT pid, extract(epoch FROM now() - xact_start)::int"
-                          " FROM pg_stat_activity WHERE backend_xid IS NOT NULL"
-                          " AND xact_start < now() - interval '3 s' ORDER BY xact_start LIMIT 1",
+                          "SELECT max(age), string_agg(pid::text, ', ' ORDER BY age DESC)"
+                          " FROM (SELECT pid, extract(epoch FROM now() - xact_start)::int AS age"
+                          "  FROM pg_stat_activity WHERE backend_xid IS NOT NULL"
+                          "  ORDER BY age DESC LIMIT 5) AS open WHERE age >= 3",
                           NULL);
 
-    if (PQntuples(r))
-        msg_warn(
-            "a transaction has been open for %s s: reading begins when it ends, server process "
-            "id %s",
-            PQgetvalue(r, 0, 1), PQgetvalue(r, 0, 0));
+    if (!PQgetisnull(r, 0, 0))
+        msg_warn("transactions have been open for up to %s s: reading begins when they end, server "
+                 "process ids %s",
+                 PQgetvalue(r, 0, 0), PQgetvalue(r, 0, 1));
     PQclear(r);
 }
 
@@ -57,7 +57,7 @@ static PGresult *create_slot(struct run *run, PGconn *c, bool temporary, bool ex
         mem_printf("CREATE_REPLICATION_SLOT \"%s\"%s LOGICAL pgoutput %s", name,
                    temporary ? " TEMPORARY" : "", export ? "EXPORT_SNAPSHOT" : "NOEXPORT_SNAPSHOT");
 
-    warn_of_open_transaction(run);
+    warn_of_open_transactions(run);
     msg_info("creating slot %s", name);
     PGresult *r = command(run, c, sql, NULL);
     free(name);

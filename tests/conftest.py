@@ -12,6 +12,7 @@ from lib.database import Database
 from lib.environment import forget_settings
 from lib.pipeline import Pipeline, kill_leftovers
 from lib.postgres import Cluster
+from lib.reader import Load
 from lib.warehouse import LocalWarehouse
 
 forget_settings()
@@ -19,6 +20,7 @@ _numbers = itertools.count(1)
 
 
 def pytest_configure(config):
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", 143))  # fixtures clean up
     config.addinivalue_line("markers", "deadline(seconds): fail the test after that; default 180")
 
 
@@ -53,6 +55,32 @@ def database(cluster):
     """A fresh database, with settings that nobody expects."""
     with Database(cluster, f"test_{next(_numbers)}") as database:
         yield database
+
+
+@pytest.fixture
+def slot(database):
+    """The name of the slot that the test may make."""
+    return f"{database.name}_slot"
+
+
+@pytest.fixture
+def table(database, slot):
+    """A table with two rows, its publication and a slot, made in this order."""
+    database.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, v text)",
+        "INSERT INTO t VALUES (1, 'one'), (2, NULL)",
+        "CREATE PUBLICATION pub FOR TABLE t",
+        f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')",
+    )
+    return "public.t"
+
+
+@pytest.fixture
+def load(tmp_path):
+    """A dbx-load that only writes its state."""
+    load = Load(tmp_path / "state")
+    load.take_lock()
+    return load
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ import os
 import subprocess
 import time
 
+import pytest
+
 from lib.pipeline import STAGES, wait_for
 from lib.postgres import PGBIN
 from lib import state
@@ -25,6 +27,7 @@ def snapshots(pipeline):
     return [values[4] for key, values in state.read(pipeline.state) if key == "snapshot"]
 
 
+@pytest.mark.deadline(400)
 def test_pgbench_across_the_snapshot(database, make_pipeline, assert_equal):
     """Four clients, over 20,000 transactions, from before the snapshot until after it."""
     assert pgbench(database, "-i", "-q", "-s", "1").wait() == 0
@@ -120,6 +123,7 @@ def test_ctrl_c_prints_no_error_and_loses_nothing(database, make_pipeline, asser
     assert_equal()
 
 
+@pytest.mark.deadline(400)
 def test_slow_warehouse_cuts_no_connection(
     database, cluster, warehouse, make_pipeline, assert_equal
 ):

@@ -31,6 +31,7 @@ def settle(pipeline, database, assert_equal):
     assert_equal()
 
 
+@pytest.mark.deadline(600)
 @pytest.mark.parametrize("victim", [*STAGES, "all", "postgres"])
 def test_killed_at_random(victim, database, cluster, catalog, warehouse, make_pipeline, assert_equal):
     print(f"SEED={SEED}")
@@ -66,6 +67,7 @@ def test_killed_at_random(victim, database, cluster, catalog, warehouse, make_pi
     pipeline.stop()
 
 
+@pytest.mark.deadline(300)
 @pytest.mark.parametrize("failpoint", FAILPOINTS)
 def test_killed_at_failpoint(failpoint, database, catalog, warehouse, make_pipeline, assert_equal):
     """At its first passages, in the snapshot, and at later ones, in the stream."""

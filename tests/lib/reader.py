@@ -241,3 +241,19 @@ def settle(condition, seconds):
     while time.monotonic() < end:
         assert condition()
         time.sleep(0.05)
+
+
+def source_rows(database, query="SELECT * FROM t"):
+    """The table as the database has it, as sorted rows of texts."""
+    rows = database.execute(query)
+    return sorted([None if v is None else str(v) for v in row] for row in rows)
+
+
+def stream_rows(reader, table="public.t"):
+    """The table as the stream leaves it, likewise."""
+    rows = reader.rows().get(table, [])
+    return sorted(rows.values() if isinstance(rows, dict) else rows)
+
+
+def types(frames):
+    return [frame[0] for frame in frames]
