@@ -164,7 +164,7 @@ def test_an_open_transaction_is_waited_for_and_named(database, slot, table):
             assert not reader.of("snapshot")
             other.commit()
             reader.wait_checkpoint(database.lsn())
-            active = f"SELECT FROM pg_replication_slots WHERE active AND slot_name = '{slot}'"
+            active = f"SELECT 1 FROM pg_replication_slots WHERE active AND slot_name = '{slot}'"
             wait_for(lambda: database.execute(active), 10, "the stream")
             assert reader.stop() == 0
     assert stream_rows(reader) == source_rows(database)
