@@ -15,13 +15,14 @@ static const char published_14[] =
     "SELECT DISTINCT schemaname, tablename, NULL::text[] AS attnames, NULL::text AS filter"
     " FROM pg_publication_tables WHERE pubname = ANY ($1::text[])";
 
-/* The OIDs of what makes c a published table: whole publications, and its own, its ancestors' and
- * their schemas' entries in others. */
+/* What makes c a published table: the OIDs of whole publications, and of its own, its ancestors'
+ * and their schemas' entries in others; and its name, which is also the target's. NULL if nothing
+ * does. */
 #define MEMBERSHIP                                                                \
     "(WITH w AS (SELECT * FROM pg_publication WHERE pubname = ANY ($1::text[]))," \
     " f AS (SELECT c.oid UNION SELECT relid FROM pg_partition_ancestors(c.oid))"  \
-    " SELECT coalesce(string_agg(oid::text, ',' ORDER BY oid), '') FROM ("        \
-    " SELECT oid FROM w WHERE puballtables UNION ALL"                             \
+    " SELECT string_agg(oid::text, ',' ORDER BY oid) || ' ' || c.oid::regclass"   \
+    " FROM (SELECT oid FROM w WHERE puballtables UNION ALL"                       \
     " SELECT r.oid FROM pg_publication_rel r JOIN w ON w.oid = prpubid"           \
     "  WHERE prrelid IN (SELECT oid FROM f)%s) AS m)"
 static const char schemas_15[] =

@@ -127,7 +127,8 @@ static bool refuse_unread(struct changes *c, const struct table *table, struct t
         return false;
     if (!stayed)
         msg_die(EX_TEMPFAIL,
-                "table %s.%s has come to the publication anew: start again, to read what it holds",
+                "table %s.%s was renamed or has come to the publication anew: start again, to read "
+                "what it holds",
                 table->schema, table->name);
     return true;
 }

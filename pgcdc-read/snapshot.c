@@ -223,8 +223,8 @@ static unsigned tables_to_read(struct run *run)
             continue;
         }
         if (run->progress.exists)
-            msg_warn("table %s.%s was not replicated for a while, or not read to its end: reading "
-                     "it again",
+            msg_warn("table %s.%s was not replicated for a while, renamed, or not read to its end: "
+                     "reading it again",
                      table->schema, table->name);
         n++;
     }

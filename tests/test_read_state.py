@@ -168,9 +168,22 @@ def test_a_table_that_leaves_the_publication_and_comes_back_ends_the_run(databas
         reader.wait_checkpoint(database.lsn())
         database.execute("ALTER PUBLICATION pub ADD TABLE u", "INSERT INTO u VALUES (4)")
         assert reader.wait() == 75
-    assert "public.u has come to the publication anew: start again" in reader.said
+    assert "public.u was renamed or has come to the publication anew" in reader.said
     assert runs.once(said="public.u was not replicated for a while") == ["u"]
     runs.assert_equal()
+
+
+def test_a_renamed_table_is_read_again_under_its_new_name(database, runs):
+    database.execute("ALTER TABLE u RENAME TO w", "INSERT INTO w VALUES (3)")
+    assert runs.once(said="public.w was not replicated for a while, renamed") == ["w"]
+    assert runs.once() == []
+    assert sorted(replay(runs.frames)["public.w"]) == [("1",), ("2",), ("3",)]
+    with runs.start() as reader:
+        reader.wait_frames("checkpoint")
+        database.execute("ALTER TABLE w RENAME TO x", "INSERT INTO x VALUES (4)")
+        assert reader.wait() == 75
+    assert "public.w was renamed or has come to the publication anew" in reader.said
+    assert runs.once(said="public.x was not replicated for a while, renamed") == ["x"]
 
 
 def test_what_makes_a_table_a_member_of_publications(
@@ -191,8 +204,9 @@ def test_what_makes_a_table_a_member_of_publications(
         database.value("SELECT oid FROM pg_publication_namespace"),
         database.value("SELECT oid FROM pg_publication WHERE puballtables"),
     ]
+    entries = ",".join(map(str, sorted(members)))
     lines = [words for key, words in state.read(load.folder, "read") if key == "table"]
-    assert {words[2] for words in lines} == {",".join(map(str, sorted(members)))}
+    assert {words[2] for words in lines} == {f"{entries} public.low", f"{entries} public.t"}
     assert runs.once("--publication", "pub,every") == []
     database.execute(
         "ALTER PUBLICATION pub DROP TABLES IN SCHEMA public", "ALTER PUBLICATION pub ADD TABLE u"
