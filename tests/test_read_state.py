@@ -350,7 +350,7 @@ def test_once_and_until(database, slot, table, load):
     assert stream_rows(reader) == source_rows(database)
     start = reader.frames[-1][1]
     database.execute("INSERT INTO t VALUES (4, 'four')")
-    until = str(database.value("SELECT pg_current_wal_insert_lsn()"))
+    until = str(database.value("SELECT pg_current_wal_flush_lsn()"))
     database.execute("INSERT INTO t VALUES (5, 'five')")
     with Reader(database.conninfo, slot, "--snapshot", "never", "--until", until) as reader:
         assert reader.wait() == 0

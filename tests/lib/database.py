@@ -64,8 +64,11 @@ class Database:
         return self.execute(query)[0][0]
 
     def lsn(self):
-        """The end of the WAL as a number: a pipeline that applied it has all that was committed."""
-        return state.lsn(str(self.value("SELECT pg_current_wal_insert_lsn()")))
+        """The end of the WAL as a number: a pipeline that applied it has all that was committed.
+
+        Of the flushed WAL: a commit is, and what only was inserted behind it by some background
+        process no reader gets to see yet."""
+        return state.lsn(str(self.value("SELECT pg_current_wal_flush_lsn()")))
 
     def confirmed(self, slot):
         """The slot's confirmed_flush_lsn as a number."""
