@@ -213,7 +213,9 @@ class Load:
     def replace(self, name, facts):
         """Replaces a stage's state file."""
         body = "pgcdc-state 1\n"
-        body += "".join(" ".join([key, *map(str, words)]) + "\n" for key, words in facts)
+        for key, words in facts:
+            words = [str(word).replace("%", "%25").replace(" ", "%20") for word in words]
+            body += " ".join([key, *words]) + "\n"
         path = os.path.join(self.folder, name)
         with open(path + ".new", "w", encoding="ascii") as f:
             f.write(f"{body}sum {zlib.crc32(body.encode()):08x}\n")
