@@ -5,7 +5,7 @@ uint32_t crc32_of(const void *data, size_t len)
     const unsigned char *p = data;
     uint32_t c = UINT32_MAX;
 
-    /* bit by bit: state files are a few hundred bytes */
+    /* bit by bit: state files and manifests are small, and written a few times a second */
     while (len--) {
         c ^= *p++;
         for (int i = 0; i < 8; i++)

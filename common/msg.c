@@ -42,11 +42,6 @@ static void say(const char *level, const char *fmt, va_list ap)
     say(level, fmt, ap); \
     va_end(ap)
 
-void msg_error(const char *fmt, ...)
-{
-    SAY("error: ");
-}
-
 void msg_warn(const char *fmt, ...)
 {
     if (verbosity < 0)

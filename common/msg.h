@@ -20,7 +20,6 @@ const char *msg_program(void);
 /* Verbosity: 0 errors and warnings; below, errors only; 1 info; 2 debug. */
 void msg_verbosity(int change);
 
-void msg_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void msg_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void msg_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void msg_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -29,8 +28,8 @@ void msg_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void msg_line(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /*
- * msg_error, then exit(code), a value of sysexits.h. If msg_on_die was called, its hook runs in
- * between: the stage closes its stream with a `fail` frame there.
+ * Says why as an error, then exit(code), a value of sysexits.h. If msg_on_die was called, its hook
+ * runs in between: the stage closes its stream with a `fail` frame there.
  */
 _Noreturn void msg_die(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 _Noreturn void msg_exit(int code); /* the same, silently: somebody else has said why */

@@ -133,10 +133,8 @@ def test_other_format_version_is_refused(stage, tmp_path):
     assert b"version 2" in done.stderr
 
 
-@pytest.mark.parametrize("stage", FILTERS)
-def test_damaged_state_is_refused(stage, tmp_path):
-    if stage != "dbx-load":
-        pytest.skip("only dbx-load reads a state of its own")
+def test_damaged_state_is_refused(tmp_path):
+    stage = "dbx-load"
     assert filter_run(stage, frames(START, TARGET, ["end", 1]), tmp_path).returncode == 0
     path = tmp_path / "state" / "load"
     path.write_text(path.read_text().replace("run", "ran"))

@@ -224,6 +224,16 @@ def test_without_its_own_state_file_all_tables_are_read_again(database, runs, lo
     runs.assert_equal()
 
 
+def test_a_damaged_state_file_of_its_own_is_refused(runs, load):
+    path = os.path.join(load.folder, "read")
+    with open(path, "r+b") as f:
+        f.seek(20)
+        f.write(b"?")
+    with runs.start() as reader:
+        assert reader.wait() == 65
+    assert "damaged" in reader.said
+
+
 def test_killed_while_tables_are_read(database, runs, load):
     """Tables are listed before they are read, and yet only count as read when dbx-load has them."""
     os.remove(os.path.join(load.folder, "read"))
