@@ -336,6 +336,11 @@ static void take_snapshot_end(struct batcher *b, struct frame *f)
     flow_snapshot_closed(b->flow, b->batches);
 }
 
+static void take_message(struct batcher *b, struct frame *f)
+{
+    stream_forward(b->out, f);
+}
+
 static void take_end(struct batcher *b, struct frame *f)
 {
     if (b->in_transaction)
@@ -384,6 +389,7 @@ bool batcher_take(struct batcher *b, struct frame *f)
         {"truncate", 4, take_truncate},
         {"snapshot", 4, take_snapshot},
         {"snapshot-end", 4, take_snapshot_end},
+        {"message", 4, take_message},
         {"end", 1, take_end},
     };
 

@@ -360,6 +360,11 @@ static void take_relation(struct batches *b, struct frame *f)
     stream_forward(b->out, f);
 }
 
+static void take_message(struct batches *b, struct frame *f)
+{
+    stream_forward(b->out, f);
+}
+
 static void take_upsert(struct batches *b, struct frame *f)
 {
     take_row(b, f, rows_upsert);
@@ -389,6 +394,7 @@ bool batches_take(struct batches *b, struct frame *f)
         {"part", 2, begin_part},
         {"part-end", 2, end_part},
         {"relation", 4, take_relation},
+        {"message", 4, take_message},
         {"batch", 4, end_batch},
         {"snapshot-batch", 6, end_snapshot},
     };

@@ -3,6 +3,40 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const struct {
+    enum operation operation;
+    const char *name;
+} operations[] = {{OP_INSERT, "insert"},
+                  {OP_UPDATE, "update"},
+                  {OP_DELETE, "delete"},
+                  {OP_TRUNCATE, "truncate"}};
+
+enum { OPERATIONS = sizeof operations / sizeof *operations };
+
+char *relation_unpublished(const struct relation *r)
+{
+    struct buf b = {0};
+
+    buf_str(&b, "");
+    for (int i = 0; i < OPERATIONS; i++)
+        if (r->unpublished & operations[i].operation)
+            buf_printf(&b, "%s%s", b.len ? ", " : "", operations[i].name);
+    return b.data;
+}
+
+static void pack_unpublished(msgpack_packer *pk, const struct relation *r)
+{
+    unsigned n = 0;
+
+    for (int i = 0; i < OPERATIONS; i++)
+        n += (r->unpublished & operations[i].operation) != 0;
+    pack_str(pk, "unpublished");
+    msgpack_pack_array(pk, n);
+    for (int i = 0; i < OPERATIONS; i++)
+        if (r->unpublished & operations[i].operation)
+            pack_str(pk, operations[i].name);
+}
+
 void relation_pack(struct stream_out *out, const struct relation *r)
 {
     msgpack_packer *pk = stream_frame(out, "relation", 4);
@@ -10,7 +44,7 @@ void relation_pack(struct stream_out *out, const struct relation *r)
     msgpack_pack_uint64(pk, r->lsn);
     msgpack_pack_uint64(pk, r->seq);
     msgpack_pack_uint32(pk, r->oid);
-    msgpack_pack_map(pk, 5);
+    msgpack_pack_map(pk, 6);
     pack_str(pk, "schema");
     pack_str(pk, r->schema);
     pack_str(pk, "table");
@@ -19,6 +53,7 @@ void relation_pack(struct stream_out *out, const struct relation *r)
     pack_str_n(pk, &r->identity, 1);
     pack_str(pk, "relfilenode");
     msgpack_pack_uint32(pk, r->relfilenode);
+    pack_unpublished(pk, r);
     pack_str(pk, "columns");
     msgpack_pack_array(pk, r->ncolumns);
     for (unsigned i = 0; i < r->ncolumns; i++) {
@@ -73,6 +108,24 @@ static const char *key(struct frame *f, char name[16])
     memcpy(name, s, len);
     name[len] = '\0';
     return name;
+}
+
+static unsigned unpublished(struct frame *f)
+{
+    unsigned set = 0;
+
+    for (unsigned n = frame_array(f); n; n--) {
+        size_t len;
+        const char *s = frame_str(f, &len);
+        unsigned found = 0;
+        for (int i = 0; i < OPERATIONS; i++)
+            if (strlen(operations[i].name) == len && !memcmp(s, operations[i].name, len))
+                found = operations[i].operation;
+        if (!found)
+            frame_bad(f, "an operation is insert, update, delete or truncate");
+        set |= found;
+    }
+    return set;
 }
 
 static void column_unpack(struct frame *f, struct column *c)
@@ -137,6 +190,8 @@ struct relation *relation_unpack(struct frame *f)
             r->identity = *s;
         } else if (!strcmp(name, "relfilenode")) {
             r->relfilenode = oid(f);
+        } else if (!strcmp(name, "unpublished")) {
+            r->unpublished = unpublished(f);
         } else if (!strcmp(name, "columns") && !r->columns) {
             r->ncolumns = frame_array(f);
             if (r->ncolumns > 1600)

@@ -7,6 +7,9 @@
 #include "lsn.h"
 #include "stream.h"
 
+/* The operations that a publication may leave out. */
+enum operation { OP_INSERT = 1, OP_UPDATE = 2, OP_DELETE = 4, OP_TRUNCATE = 8 };
+
 struct column {
     char *name;
     char *type; /* as format_type() prints it */
@@ -25,9 +28,13 @@ struct relation {
     char *schema, *table;
     char identity; /* 'd', 'n', 'f', 'i' */
     uint32_t relfilenode;
+    unsigned unpublished; /* a set of enum operation: the publications leave them out */
     unsigned ncolumns, nkey; /* nkey: columns with key set */
     struct column *columns;
 };
+
+/* "update, delete": what is unpublished; "" if nothing is. free() it. */
+char *relation_unpublished(const struct relation *r);
 
 void relation_pack(struct stream_out *out, const struct relation *r); /* a whole frame */
 struct relation *relation_unpack(struct frame *f); /* never NULL; relation_free frees it */

@@ -273,6 +273,19 @@ static void prepare(struct receive *r, struct frame *f)
     }
 }
 
+/* It is for filters; nothing here waits for one. */
+static void take_message(struct frame *f)
+{
+    lsn_t lsn = frame_uint(f);
+    size_t len, size;
+
+    frame_bool(f);
+    const char *prefix = frame_str(f, &len);
+    frame_str(f, &size);
+    msg_info("a message passed by prefix=%.*s bytes=%zu lsn=%s", len > 80 ? 80 : (int)len, prefix,
+             size, LSN_TEXT(lsn));
+}
+
 static void take(struct receive *r, struct frame *f)
 {
     if (frame_is(f, "file"))
@@ -285,8 +298,11 @@ static void take(struct receive *r, struct frame *f)
         r->holding = true;
         r->held = *f;
         r->held.type = r->held.type_buf;
-    } else if (frame_is(f, "end") || frame_is(f, "fail"))
+    } else if (frame_is(f, "message")) {
+        take_message(f);
+    } else if (frame_is(f, "end") || frame_is(f, "fail")) {
         take_end(r, f);
+    }
 }
 
 bool receive_wants(const struct receive *r)

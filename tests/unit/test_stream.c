@@ -369,6 +369,7 @@ static struct relation relation = {.oid = UINT32_MAX,
                                    .table = (char[]){"t"},
                                    .identity = 'i',
                                    .relfilenode = 7,
+                                   .unpublished = OP_UPDATE | OP_TRUNCATE,
                                    .ncolumns = 2,
                                    .nkey = 1,
                                    .columns = columns};
@@ -389,6 +390,9 @@ static void a_relation_comes_back_as_packed(void **state)
     assert_string_equal(r->table, "t");
     assert_int_equal(r->identity, 'i');
     assert_int_equal(r->relfilenode, 7);
+    char *unpublished = relation_unpublished(r);
+    assert_string_equal(unpublished, "update, truncate");
+    free(unpublished);
     assert_int_equal(r->ncolumns, 2);
     assert_int_equal(r->nkey, 1);
     for (unsigned i = 0; i < 2; i++) {
