@@ -170,20 +170,25 @@ static void refuse_rewritten(struct run *run, const struct table *table)
     PQclear(parts);
 }
 
-static void read_table(struct run *run, struct table *table, lsn_t lsn)
+static void announce_table(struct run *run, struct table *table, lsn_t lsn)
 {
-    struct stream_out *out = run->loop.out;
     struct trouble t;
 
     struct relation *relation = shape_read(run, table, NULL, &t);
     if (!relation)
         give_up(&t, table);
     relation->lsn = lsn;
-    relation_pack(out, relation);
+    relation_pack(run->loop.out, relation);
     relation_free(table->sent);
     table->sent = relation;
+    loop_push(&run->loop);
+}
 
-    struct copy c = {.run = run, .table = table, .lsn = lsn, .row = {.n = relation->ncolumns}};
+static void read_table(struct run *run, struct table *table, lsn_t lsn)
+{
+    struct stream_out *out = run->loop.out;
+    struct copy c = {.run = run, .table = table, .lsn = lsn, .row = {.n = table->sent->ncolumns}};
+
     c.row.values = mem_alloc(c.row.n * sizeof *c.row.values);
     frames_snapshot(out, table->oid, table->attempt, lsn, clock_us());
     PGresult *parts = parts_of(run, table);
@@ -255,6 +260,10 @@ static void read_tables(struct run *run, const char *snapshot, lsn_t lsn)
             table->attempt = new_attempt(run, table);
     /* ahead of the snapshots: a table is only taken as read when dbx-load has the attempt, too */
     progress_write(run, run->loop.load.open_lsn);
+    /* all of them first: one that cannot be replicated is found before a row of any is loaded */
+    for (struct table *table = run->tables; table; table = table->hh.next)
+        if (table->selected && !table->from)
+            announce_table(run, table, lsn);
     for (struct table *table = run->tables; table; table = table->hh.next)
         if (table->selected && !table->from)
             read_table(run, table, lsn);
