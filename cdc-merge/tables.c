@@ -5,14 +5,14 @@
 #include <strings.h>
 
 #include "msg.h"
+#include "names.h"
 #include "rows.h"
 
 #define DEFAULT "default:"
 #define FORMAT "format:"
 #define SCHEMA "${schema}"
 
-/* Unity Catalog's limit, and what it does not take in names of schemas and tables. */
-enum { NAME_MAX_BYTES = 255 };
+enum { NAME_MAX_CHARACTERS = 255 }; /* Unity Catalog's */
 
 bool tables_namespace_is_valid(const char *namespace)
 {
@@ -39,45 +39,67 @@ static char *schema_name(const char *namespace, const char *schema)
     return b.data;
 }
 
+static size_t characters(const char *s)
+{
+    size_t n = 0;
+    for (; *s; s++)
+        n += (*s & 0xc0) != 0x80; /* not one that goes on a character of UTF-8 */
+    return n;
+}
+
+/* What Unity Catalog does not take in names of schemas and tables. */
 static void require_name(const struct table *t, const char *what, const char *name)
 {
-    bool good = *name && strlen(name) <= NAME_MAX_BYTES;
+    bool good = *name && characters(name) <= NAME_MAX_CHARACTERS;
     for (const char *p = name; *p; p++)
         good = good && (unsigned char)*p > ' ' && *p != '.' && *p != '/' && *p != 0x7f;
     if (!good)
         msg_die(EX_CONFIG,
-                "\"%s\" cannot be the name of a %s in Unity Catalog (255 bytes at most, no space, "
-                "dot, slash or control character); see --namespace and --prefix, or leave the "
-                "table out table=%s",
+                "\"%s\" cannot be the name of a %s in Unity Catalog (at most 255 characters, no "
+                "space, dot, slash or control character): rename it, look at --namespace and "
+                "--prefix, or leave the table out with pgcdc-read --exclude table=%s",
                 name, what, t->source);
 }
 
-/* Databricks compares names without regard to case. */
-static void require_unique_columns(const struct table *t, const struct shape *s)
+static void require_columns(const struct table *t, const struct shape *s)
 {
     for (unsigned i = 0; i < s->ncolumns; i++) {
         const char *name = s->columns[i].name;
-        if (!*name || strlen(name) > NAME_MAX_BYTES || strncasecmp(name, "_cdc_", 5) == 0)
+        if (!*name || characters(name) > NAME_MAX_CHARACTERS || strncasecmp(name, "_cdc_", 5) == 0)
             msg_die(EX_CONFIG,
-                    "column \"%s\" cannot be replicated: names are at most 255 bytes long, and "
-                    "those that begin with _cdc_ are taken table=%s",
+                    "column \"%s\" cannot be replicated: names have at most 255 characters, and "
+                    "those that begin with _cdc_ are taken; rename it, or leave the table out with "
+                    "pgcdc-read --exclude table=%s",
                     name, t->source);
         for (unsigned k = 0; k < i; k++)
-            if (strcasecmp(name, s->columns[k].name) == 0)
+            if (names_equal(name, s->columns[k].name))
                 msg_die(EX_CONFIG,
                         "columns \"%s\" and \"%s\" differ only by case, which Databricks does not "
-                        "tell apart; rename one table=%s",
+                        "tell apart: rename one, or leave the table out with pgcdc-read --exclude "
+                        "table=%s",
                         s->columns[k].name, name, t->source);
     }
 }
 
+/* No two tables of the source have the same name there: of two that had it one is gone. */
 static void require_unique_table(const struct tables *all, const struct table *t)
 {
-    for (const struct table *o = all->all; o; o = o->hh.next)
-        if (o != t && strcasecmp(o->schema, t->schema) == 0 && strcasecmp(o->name, t->name) == 0)
+    for (const struct table *o = all->all; o; o = o->hh.next) {
+        if (o == t || strcmp(o->source, t->source) == 0 || !names_equal(o->schema, t->schema))
+            continue;
+        if (names_equal(o->name, t->name))
             msg_die(EX_CONFIG,
-                    "the tables %s and %s would both become %s.%s; see --namespace and --prefix",
+                    "the tables %s and %s would both become %s.%s, for Databricks does not tell "
+                    "names apart by case: rename one, look at --namespace and --prefix, or leave "
+                    "one out with pgcdc-read --exclude",
                     o->source, t->source, t->schema, t->name);
+        if (strcmp(o->schema, t->schema) != 0)
+            msg_die(EX_CONFIG,
+                    "the schemas of %s and %s would both become %s, for Databricks does not tell "
+                    "names apart by case: rename one, look at --namespace, or leave one out with "
+                    "pgcdc-read --exclude",
+                    o->source, t->source, t->schema);
+    }
 }
 
 static bool same_columns(const struct relation *a, const struct relation *b)
@@ -146,7 +168,7 @@ struct table *tables_add(struct tables *all, struct relation *r)
         return t;
     }
     struct shape *s = shape_new(r, &all->types);
-    require_unique_columns(t, s);
+    require_columns(t, s);
     s->older = t->shape;
     t->shape = s;
     return t;

@@ -3,14 +3,14 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "cli.h"
 #include "fail.h"
 #include "msg.h"
+#include "names.h"
 #include "quote.h"
 
-static const char *const owner_keys[] = {PROPERTY_PIPELINE, PROPERTY_SOURCE};
+static const char *const owner_keys[] = {PROPERTY_PIPELINE, PROPERTY_SOURCE, PROPERTY_TABLE};
 
 static void release(const char *text)
 {
@@ -116,9 +116,10 @@ enum table_owner table_owner(const struct table *t, const struct step *s)
             foreign = true;
         else if (strcmp(wanted, found))
             fail(EX_CONFIG,
-                 "%s belongs to another pipeline (%s is %s, not %s): drop the table, or write to "
-                 "another schema with cdc-merge --namespace",
-                 t->name, key, found, wanted);
+                 "%s belongs to another %s (%s is %s, not %s): drop the table if it is not needed, "
+                 "or write to another one with cdc-merge --namespace or --prefix",
+                 t->name, strcmp(key, PROPERTY_TABLE) ? "pipeline" : "table of the source", key,
+                 found, wanted);
     }
     return foreign ? TABLE_FOREIGN : TABLE_OURS;
 }
@@ -226,7 +227,7 @@ char *table_add_columns_sql(const struct table *t, const struct step *s)
     for (unsigned i = 0; i < s->ncolumns; i++) {
         const struct load_column *want = &s->columns[i], *have = NULL;
         for (unsigned k = 0; k < t->ncolumns && !have; k++)
-            if (!strcasecmp(t->columns[k].name, want->name))
+            if (names_equal(t->columns[k].name, want->name))
                 have = &t->columns[k];
         if (!have)
             missing[n++] = *want;

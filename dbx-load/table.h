@@ -13,6 +13,7 @@
 /* The properties that say whose a table is. */
 #define PROPERTY_PIPELINE "pgcdc.pipeline"
 #define PROPERTY_SOURCE "pgcdc.source"
+#define PROPERTY_TABLE "pgcdc.table"
 #define PROPERTY_BATCH "pgcdc.batch" /* the batch whose create-as-select made it */
 #define PROPERTY_FENCE "pgcdc.fence"
 

@@ -85,8 +85,12 @@ class Stream:
         )
         return [f"(SELECT f.* FROM ({paths}) AS f CROSS JOIN parquet.`", "` AS p WHERE p._permit = 1)"]
 
-    def properties(self, batch=None):
-        found = {"pgcdc.pipeline": self.pipeline, "pgcdc.source": "7000/db"}
+    def properties(self, name, batch=None):
+        found = {
+            "pgcdc.pipeline": self.pipeline,
+            "pgcdc.source": "7000/db",
+            "pgcdc.table": f"public.{name}",
+        }
         return {**found, "pgcdc.batch": f"{self.run}-{batch}"} if batch else found
 
     def step(self, name, rows, key=("id",), columns=(), snapshot_of=None):
@@ -113,14 +117,14 @@ class Stream:
             "columns": [["id", "BIGINT", 1], ["v", "STRING", 2], ["_cdc_lsn", "BIGINT", 0],
                         *columns],
             "key": list(key),
-            "properties": self.properties(snapshot_of),
+            "properties": self.properties(name, snapshot_of),
             "files": files,
             "rows": len(rows),
             "apply": apply,
         }  # fmt: skip
         if snapshot_of:
             properties = ", ".join(
-                f"{literal(k)} = {literal(v)}" for k, v in self.properties(snapshot_of).items()
+                f"{literal(k)} = {literal(v)}" for k, v in self.properties(name, snapshot_of).items()
             )
             step["create"] = [
                 f"CREATE TABLE {table} USING DELTA TBLPROPERTIES ({properties})"

@@ -22,6 +22,7 @@
 #include "lsn.h"
 #include "mem.h"
 #include "mp.h"
+#include "names.h"
 #include "quote.h"
 #include "state.h"
 
@@ -280,6 +281,28 @@ static void names_and_texts_are_quoted(void **state)
     quote_path(&b, "/Volumes/a`b");
     assert_string_equal(b.data, "/Volumes/a``b");
     buf_free(&b);
+}
+
+static void names_are_equal_without_their_case_in_any_script(void **state)
+{
+    (void)state;
+    static const char *const same[][2] = {
+        {"", ""},
+        {"Item_1", "iTEM_1"},
+        {"ÄÖÜ", "äöü"},
+        {"ΣΊΣΥΦΟΣ", "σίσυφος"},
+        {"Ёж", "ёЖ"},
+        {"ꮳᎳᎩ", "Ꮳꮃꭹ"},
+        {"\xf0\x90\x90\x80", "\xf0\x90\x90\xa8"}, /* Deseret, beyond 16 bits */
+    };
+    static const char *const others[][2] = {
+        {"a", ""},    {"", "a"},  {"a", "b"}, {"a", "ä"},
+        {"表", "裱"}, {"😀", "😁"}, {"[", "{"}, {"é", "e\xcc\x81"},
+    };
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+        assert_true(names_equal(same[i][0], same[i][1]));
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        assert_false(names_equal(others[i][0], others[i][1]));
 }
 
 static void json_lines_are_json(void **state)
@@ -546,6 +569,7 @@ int main(void)
         cmocka_unit_test(lsn_is_written_and_read_as_postgres_does),
         cmocka_unit_test(crc32_is_that_of_zlib),
         cmocka_unit_test(names_and_texts_are_quoted),
+        cmocka_unit_test(names_are_equal_without_their_case_in_any_script),
         cmocka_unit_test(json_lines_are_json),
         cmocka_unit_test(numbers_have_units),
         STATE(a_state_file_comes_back_as_written),

@@ -68,11 +68,13 @@ static void pack_load(struct buf *b, uint64_t number, lsn_t lsn, const char *con
         msgpack_pack_array(&pk, 1);
         pack_str(&pk, "a.parquet");
         pack_str(&pk, "properties");
-        msgpack_pack_map(&pk, 2);
+        msgpack_pack_map(&pk, 3);
         pack_str(&pk, PROPERTY_PIPELINE);
         pack_str(&pk, "pipe's");
         pack_str(&pk, PROPERTY_SOURCE);
         pack_str(&pk, "1/db");
+        pack_str(&pk, PROPERTY_TABLE);
+        pack_str(&pk, "public.t");
         pack_str(&pk, "apply");
         msgpack_pack_array(&pk, 3);
         pack_str(&pk, "MERGE `");
@@ -301,7 +303,9 @@ static void conform(const char *columns, const char *properties, const char *exp
     buf_free(&b);
 }
 
-#define OURS "[[\"pgcdc.pipeline\",\"pipe's\"],[\"pgcdc.source\",\"1/db\"]]"
+#define OURS                                                        \
+    "[[\"pgcdc.pipeline\",\"pipe's\"],[\"pgcdc.source\",\"1/db\"]," \
+    "[\"pgcdc.table\",\"public.t\"]]"
 
 static void table_gets_the_columns_that_it_lacks(void **state)
 {
@@ -324,9 +328,19 @@ static void conform_other_owner(const void *unused)
     conform("[[\"id\",\"decimal(10,2)\",null]]", "[[\"pgcdc.pipeline\",\"x\"]]", NULL);
 }
 
+static void conform_other_table(const void *unused)
+{
+    (void)unused;
+    conform("[[\"id\",\"decimal(10,2)\",null]]",
+            "[[\"pgcdc.pipeline\",\"pipe's\"],[\"pgcdc.source\",\"1/db\"],"
+            "[\"pgcdc.table\",\"public.T\"]]",
+            NULL);
+}
+
 static void what_a_table_may_not_be(void **state)
 {
     (void)state;
+    assert_int_equal(exit_code_of(conform_other_table, NULL), EX_CONFIG);
     assert_int_equal(exit_code_of(conform_other_type, NULL), EX_CONFIG);
     assert_int_equal(exit_code_of(conform_other_owner, NULL), EX_CONFIG);
 }
