@@ -11,6 +11,7 @@
 
 struct batcher {
     struct batch_limits limits;
+    const struct modes *modes;
     struct flow *flow;
     struct stream_out *out;
     enum stream_kind kind;
@@ -30,11 +31,13 @@ struct batcher {
     int64_t time;      /* of its last commit */
 };
 
-struct batcher *batcher_new(struct batch_limits limits, struct flow *flow, struct stream_out *out)
+struct batcher *batcher_new(struct batch_limits limits, const struct modes *modes,
+                            struct flow *flow, struct stream_out *out)
 {
     struct batcher *b = mem_alloc(sizeof *b);
 
     b->limits = limits;
+    b->modes = modes;
     b->flow = flow;
     b->out = out;
     fold_init(&b->fold);
@@ -84,7 +87,7 @@ static void write_if_full(struct batcher *b)
     size_t folded = b->fold.arena.used;
     bool full = folded + b->snapshots.bytes >= b->limits.bytes;
 
-    if (b->fold.nets >= b->limits.rows || (full && (!largest || folded >= largest->frames.len)))
+    if (b->fold.rows >= b->limits.rows || (full && (!largest || folded >= largest->frames.len)))
         write_part(b);
     else if (full)
         write_snapshot_part(b, largest);
@@ -290,9 +293,13 @@ static void take_relation(struct batcher *b, struct frame *f)
         if (one)
             write_snapshot_part(b, one);
     }
-    if (!same)
-        fold_shape(&b->fold, relation_unpack(f), definition);
-    stream_forward(b->out, f);
+    struct frame whole = *f;
+    if (!same) {
+        struct relation *r = relation_unpack(f);
+        modes_choose(b->modes, r, t ? t->shape : NULL);
+        t = fold_shape(&b->fold, r, definition);
+    }
+    modes_forward(b->out, &whole, t->shape);
 }
 
 static void take_snapshot(struct batcher *b, struct frame *f)

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "flow.h"
+#include "modes.h"
 #include "stream.h"
 
 struct batcher;
@@ -18,8 +19,9 @@ struct batch_limits {
     uint64_t bytes; /* memory of all that gathers */
 };
 
-/* Neither flow nor out becomes its own. */
-struct batcher *batcher_new(struct batch_limits limits, struct flow *flow, struct stream_out *out);
+/* Neither modes nor flow nor out becomes its own. */
+struct batcher *batcher_new(struct batch_limits limits, const struct modes *modes,
+                            struct flow *flow, struct stream_out *out);
 void batcher_free(struct batcher *b);
 
 /* What the first frame opened, or nothing yet. */

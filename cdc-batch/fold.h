@@ -11,6 +11,10 @@
  * Since a row may have had another key then, a net change remembers its origin, the key under which
  * that row was known. TRUNCATE voids what the part holds of a table.
  *
+ * Where deletes are soft, a row that is gone is one more state of it (NET_RETIRE), with the last
+ * values that it had, and TRUNCATE is the end of all rows that are there. A table that is appended
+ * to is not folded: its events are kept as they come, one after the other.
+ *
  * A part is folded in one arena, which is emptied when the part has been written.
  */
 #ifndef CDC_BATCH_FOLD_H
@@ -23,7 +27,7 @@
 
 struct fold {
     struct arena arena;
-    size_t nets;                          /* net changes in the part */
+    size_t rows;                          /* net changes and events in the part */
     struct table *tables;                 /* by OID */
     struct table *changed, **changed_end; /* those with changes in the part, in order */
     struct row *row, *old, *before;       /* rows being looked at */
@@ -36,9 +40,9 @@ void fold_free(struct fold *f);
 /* The table, or NULL if no relation frame announced it. */
 struct table *fold_table(struct fold *f, uint32_t oid);
 
-/* Makes this the shape of its table; takes the relation. The table must have no changes in the
- * part. definition is what tells shapes apart; it is copied. */
-void fold_shape(struct fold *f, struct relation *shape, struct mp definition);
+/* Makes this the shape of its table, which it returns; takes the relation. The table must have no
+ * changes in the part. definition is what tells shapes apart; it is copied. */
+struct table *fold_shape(struct fold *f, struct relation *shape, struct mp definition);
 
 /*
  * The changes. Rows are `values` of cdc-stream(5), whole objects; old may be nil. They return NULL,

@@ -24,14 +24,21 @@ static const char help[] =
     "  --part-bytes SIZE  memory that a part may take here (32M)\n"
     "  --min-interval T   between two batches (0s; without --state 1s)\n"
     "  --in-flight N      batches that may be ahead of what is loaded (2)\n"
+    "  --mode [GLOB=]M    merge: the target is kept equal to the source (the default);\n"
+    "                     append: every event becomes a row. GLOB is schema.table with * and ?;\n"
+    "                     may be repeated, the last one that matches a table counts\n"
+    "  --delete [GLOB=]D  hard: rows that are gone are deleted (the default);\n"
+    "                     soft: they stay, and _cdc_deleted_at says since when\n"
     "  --json             JSON Lines on stdout, for eyes\n" CLI_HELP;
 
-enum { PART_ROWS = CLI_OWN, PART_BYTES, MIN_INTERVAL, IN_FLIGHT };
+enum { PART_ROWS = CLI_OWN, PART_BYTES, MIN_INTERVAL, IN_FLIGHT, MODE, DELETE };
 
 static const struct option options[] = {{"part-rows", required_argument, NULL, PART_ROWS},
                                         {"part-bytes", required_argument, NULL, PART_BYTES},
                                         {"min-interval", required_argument, NULL, MIN_INTERVAL},
                                         {"in-flight", required_argument, NULL, IN_FLIGHT},
+                                        {"mode", required_argument, NULL, MODE},
+                                        {"delete", required_argument, NULL, DELETE},
                                         CLI_LONG,
                                         CLI_LONG_JSON,
                                         {0}};
@@ -39,6 +46,7 @@ static const struct option options[] = {{"part-rows", required_argument, NULL, P
 struct settings {
     struct cli cli;
     struct batch_limits limits;
+    struct modes modes;
     unsigned in_flight;
     int64_t min_interval; /* -1: not given */
 };
@@ -56,6 +64,10 @@ static void parse(struct settings *s, int argc, char **argv)
             s->min_interval = cli_duration("--min-interval", optarg);
         else if (c == IN_FLIGHT)
             s->in_flight = (unsigned)cli_count("--in-flight", optarg, 1, 1000);
+        else if (c == MODE)
+            modes_add_mode(&s->modes, optarg);
+        else if (c == DELETE)
+            modes_add_delete(&s->modes, optarg);
         else
             cli_option(&s->cli, c, help);
     }
@@ -134,13 +146,14 @@ int main(int argc, char **argv)
     msg_on_die(on_die);
 
     flow.min_interval = s.min_interval >= 0 ? s.min_interval : s.cli.state ? 0 : 1000;
-    struct batcher *batcher = batcher_new(s.limits, &flow, out);
+    struct batcher *batcher = batcher_new(s.limits, &s.modes, &flow, out);
     struct stream_in *in = stream_in_new(STDIN_FILENO);
 
     int code = run(batcher, &flow, in);
     stream_in_free(in);
     batcher_free(batcher);
     flow_free(&flow);
+    modes_free(&s.modes);
     stream_out_free(out);
     return code;
 }

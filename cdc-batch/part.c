@@ -6,7 +6,7 @@
 static bool has_rows(const struct fold *f)
 {
     for (const struct table *t = f->changed; t; t = t->next) {
-        if (t->cleared)
+        if (t->cleared || t->events)
             return true;
         for (const struct net *n = t->nets; n; n = n->hh.next)
             if (n->kind != NET_COUNT || n->count)
@@ -42,9 +42,10 @@ static void pack_key_as_row(msgpack_packer *pk, const struct table *t, struct mp
     }
 }
 
-static void upsert_write(struct stream_out *out, const struct table *t, const struct net *n)
+/* With all its values: an upsert or retire. */
+static void row_write(struct stream_out *out, const struct table *t, const struct net *n)
 {
-    msgpack_packer *pk = stream_frame(out, "upsert", 6);
+    msgpack_packer *pk = stream_frame(out, n->kind == NET_UPSERT ? "upsert" : "retire", 6);
 
     pack_position(pk, t->oid, &n->at);
     pack_raw(pk, net_values(n));
@@ -76,6 +77,15 @@ static void count_write(struct stream_out *out, const struct table *t, const str
     stream_done(out);
 }
 
+static void event_write(struct stream_out *out, const struct table *t, const struct event *e)
+{
+    msgpack_packer *pk = stream_frame(out, "event", 6);
+
+    pack_position(pk, t->oid, &e->at);
+    pack_str_n(pk, &e->op, 1);
+    pack_raw(pk, e->values);
+}
+
 static uint64_t table_write(struct stream_out *out, const struct table *t)
 {
     uint64_t rows = 0;
@@ -87,12 +97,17 @@ static uint64_t table_write(struct stream_out *out, const struct table *t)
     for (const struct net *n = t->nets; n; n = n->hh.next) {
         if (n->kind == NET_COUNT && !n->count)
             continue;
-        if (n->kind == NET_UPSERT)
-            upsert_write(out, t, n);
+        if (n->kind == NET_COUNT)
+            count_write(out, t, n);
         else if (n->kind == NET_REMOVE)
             remove_write(out, t, n);
         else
-            count_write(out, t, n);
+            row_write(out, t, n);
+        rows++;
+        out_relieve(out);
+    }
+    for (const struct event *e = t->events; e; e = e->next) {
+        event_write(out, t, e);
         rows++;
         out_relieve(out);
     }

@@ -8,6 +8,7 @@ const char *row_open(struct row *r, struct mp values, unsigned n)
 {
     struct mp_token t;
 
+    r->raw = values;
     if (mp_next(&values, &t) != 1 || t.type != MP_ARRAY)
         return "a row has to be an array";
     if (t.len != n)

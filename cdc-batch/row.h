@@ -20,6 +20,7 @@ struct cell {
 struct row {
     unsigned n, room;
     bool unchanged; /* one of the cells at least is */
+    struct mp raw;  /* the array that was opened */
     struct cell *cells;
 };
 

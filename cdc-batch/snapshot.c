@@ -54,18 +54,22 @@ void snapshots_free(struct snapshots *s)
 void snapshot_row(struct snapshots *s, struct snapshot *one, const struct table *t,
                   struct mp values)
 {
+    bool event = t->shape->append;
     size_t before = one->frames.len;
     msgpack_packer pk;
 
     pack_into(&pk, &one->frames);
     msgpack_pack_array(&pk, 7);
-    pack_str(&pk, t->keyless ? "net" : "upsert");
+    pack_str(&pk, event ? "event" : t->keyless ? "net" : "upsert");
     msgpack_pack_uint32(&pk, one->oid);
     msgpack_pack_uint64(&pk, one->lsn);
     msgpack_pack_uint64(&pk, 0);
     msgpack_pack_int64(&pk, one->time);
+    if (event)
+        pack_str(&pk, "r");
     pack_raw(&pk, values);
-    t->keyless ? msgpack_pack_int64(&pk, 1) : msgpack_pack_nil(&pk);
+    if (!event)
+        t->keyless ? msgpack_pack_int64(&pk, 1) : msgpack_pack_nil(&pk);
     one->rows++;
     one->gathered++;
     s->bytes += one->frames.len - before;

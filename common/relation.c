@@ -6,10 +6,8 @@
 static const struct {
     enum operation operation;
     const char *name;
-} operations[] = {{OP_INSERT, "insert"},
-                  {OP_UPDATE, "update"},
-                  {OP_DELETE, "delete"},
-                  {OP_TRUNCATE, "truncate"}};
+} operations[] = {
+    {OP_INSERT, "insert"}, {OP_UPDATE, "update"}, {OP_DELETE, "delete"}, {OP_TRUNCATE, "truncate"}};
 
 enum { OPERATIONS = sizeof operations / sizeof *operations };
 
@@ -128,6 +126,19 @@ static unsigned unpublished(struct frame *f)
     return set;
 }
 
+/* One of two words: whether it is the second. */
+static bool choice(struct frame *f, const char *first, const char *second)
+{
+    size_t len;
+    const char *s = frame_str(f, &len);
+
+    if (strlen(second) == len && !memcmp(s, second, len))
+        return true;
+    if (strlen(first) != len || memcmp(s, first, len) != 0)
+        frame_bad(f, "a mode is merge or append, and deletes are hard or soft");
+    return false;
+}
+
 static void column_unpack(struct frame *f, struct column *c)
 {
     char name[16];
@@ -192,6 +203,10 @@ struct relation *relation_unpack(struct frame *f)
             r->relfilenode = oid(f);
         } else if (!strcmp(name, "unpublished")) {
             r->unpublished = unpublished(f);
+        } else if (!strcmp(name, "mode")) {
+            r->append = choice(f, "merge", "append");
+        } else if (!strcmp(name, "deletes")) {
+            r->soft = choice(f, "hard", "soft");
         } else if (!strcmp(name, "columns") && !r->columns) {
             r->ncolumns = frame_array(f);
             if (r->ncolumns > 1600)

@@ -28,7 +28,8 @@ struct relation {
     char *schema, *table;
     char identity; /* 'd', 'n', 'f', 'i' */
     uint32_t relfilenode;
-    unsigned unpublished; /* a set of enum operation: the publications leave them out */
+    bool append, soft;       /* what cdc-batch chose; relation_pack leaves it out */
+    unsigned unpublished;    /* a set of enum operation: the publications leave them out */
     unsigned ncolumns, nkey; /* nkey: columns with key set */
     struct column *columns;
 };

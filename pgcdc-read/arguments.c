@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "glob.h"
 #include "mem.h"
 #include "msg.h"
 
@@ -75,7 +76,7 @@ static void add_publications(struct list *l, const char *names)
 
 static void add_glob(struct list *l, const char *option, const char *glob)
 {
-    if (!strpbrk(glob, ".*"))
+    if (!glob_is_for_tables(glob))
         msg_die(EX_USAGE, "%s wants schema.table, not '%s'", option, glob);
     list_add(l, glob);
 }
@@ -199,29 +200,6 @@ void arguments_parse(struct arguments *a, int argc, char **argv)
         a->conninfo = database_url();
     if (!a->name)
         a->name = a->slot;
-}
-
-static bool glob_matches(const char *glob, const char *s)
-{
-    const char *star = NULL, *resume = NULL;
-
-    while (*s) {
-        if (*glob == '*') {
-            star = glob++;
-            resume = s;
-        } else if (*glob == '?' || *glob == *s) {
-            glob++;
-            s++;
-        } else if (star) { /* let the last star take one more */
-            glob = star + 1;
-            s = ++resume;
-        } else {
-            return false;
-        }
-    }
-    while (*glob == '*')
-        glob++;
-    return !*glob;
 }
 
 static bool any_matches(const struct list *globs, const char *name)

@@ -45,8 +45,10 @@ static struct position next_position(void)
     return (struct position){.lsn = 100, .seq = ++clock_seq, .time = 7};
 }
 
+enum kind_of_table { HARD, SOFT, APPEND };
+
 /* A table of as many columns as `key` has letters; `k` is one of the key. */
-static struct table *table(uint32_t oid, const char *key, char identity)
+static struct table *table_of(uint32_t oid, const char *key, char identity, enum kind_of_table kind)
 {
     struct relation *r = mem_alloc(sizeof *r);
 
@@ -54,6 +56,8 @@ static struct table *table(uint32_t oid, const char *key, char identity)
     r->schema = mem_strdup("public");
     r->table = mem_strdup("t");
     r->identity = identity;
+    r->soft = kind == SOFT;
+    r->append = kind == APPEND;
     r->ncolumns = (unsigned)strlen(key);
     r->columns = mem_alloc(r->ncolumns * sizeof *r->columns);
     for (unsigned i = 0; i < r->ncolumns; i++) {
@@ -62,8 +66,7 @@ static struct table *table(uint32_t oid, const char *key, char identity)
         r->columns[i].key = key[i] == 'k';
         r->nkey += key[i] == 'k';
     }
-    fold_shape(&fold, r, row(key));
-    return fold_table(&fold, oid);
+    return fold_shape(&fold, r, row(key));
 }
 
 static struct mp inside(struct mp array)

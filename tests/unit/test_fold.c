@@ -11,6 +11,11 @@
 
 #include "fold_rows.h"
 
+static struct table *table(uint32_t oid, const char *key, char identity)
+{
+    return table_of(oid, key, identity, HARD);
+}
+
 static void insert(struct table *t, const char *values)
 {
     assert_null(fold_insert(&fold, t, next_position(), row(values)));
@@ -98,7 +103,7 @@ static void changes_of_a_row_become_one(void **state)
     insert(t, "b 1");
     update(t, "a 3", "nil");
     assert_part(t, "[a 3]@4 [b 1]@3");
-    assert_int_equal(fold.nets, 2);
+    assert_int_equal(fold.rows, 2);
     delete (t, "a -");
     assert_part(t, "gone a@5 [b 1]@3");
     insert(t, "a 9");
@@ -261,7 +266,7 @@ static void truncate_voids_what_came_before(void **state)
     truncate_table(t);
     assert_part(t, "clear@3");
     assert_part(other, "[a 1]@2");
-    assert_int_equal(fold.nets, 1);
+    assert_int_equal(fold.rows, 1);
     insert(t, "b 1");
     truncate_table(t);
     insert(t, "a 2");
@@ -327,7 +332,7 @@ static void an_emptied_fold_remembers_shapes_only(void **state)
     truncate_table(t);
     fold_reset(&fold);
     assert_null(fold.changed);
-    assert_int_equal(fold.nets, 0);
+    assert_int_equal(fold.rows, 0);
     assert_part(t, "");
     update(t, "a ~", "nil");
     assert_part(t, "[a ~]@3");

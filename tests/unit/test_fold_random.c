@@ -25,8 +25,9 @@
 /* A table as it should be: per key its two other values, numbers, 0 for NULL. */
 struct model {
     bool there[KEYS];
-    unsigned value[KEYS][2];
-    int copies[KEYS]; /* keyless: of the row that this number stands for */
+    unsigned value[KEYS][2]; /* of a row that is gone the last ones, where deletes are soft */
+    uint64_t gone[KEYS];     /* and since when that is: the ordinal of the change, or 0 */
+    int copies[KEYS];        /* keyless: of the row that this number stands for */
 };
 
 struct game {
@@ -88,19 +89,32 @@ static const char *change(struct game *g, const char *what, const char *values, 
     }
 }
 
+/* The row of a key is no more. */
+static void go(struct model *m, unsigned key, bool soft, uint64_t since)
+{
+    if (!m->there[key])
+        return;
+    m->there[key] = false;
+    if (soft)
+        m->gone[key] = since;
+}
+
 /* One random change of a table with a key. */
-static const char *keyed_step(struct game *g, bool full)
+static const char *keyed_step(struct game *g, bool full, bool soft)
 {
     struct model *m = &g->source;
+    uint64_t now = clock_seq + 1;
     unsigned key = pick(g, KEYS), other = pick(g, KEYS);
     char new[64], old[64], v[2][16];
 
     if (pick(g, 40) == 0) {
-        memset(m->there, 0, sizeof m->there);
+        for (unsigned k = 0; k < KEYS; k++)
+            go(m, k, soft, now);
         return change(g, "truncate", "", "");
     }
     if (!m->there[key]) {
         m->there[key] = true;
+        m->gone[key] = 0;
         m->value[key][0] = ++g->next_value;
         m->value[key][1] = pick(g, 3) ? ++g->next_value : 0;
         row_text(new, key, m->value[key]);
@@ -112,9 +126,10 @@ static const char *keyed_step(struct game *g, bool full)
     if (!full)
         snprintf(old, sizeof old, "%s - -", k);
     if (pick(g, 5) == 0) {
-        m->there[key] = false;
+        go(m, key, soft, now);
         return change(g, "delete", "", old);
     }
+    unsigned last[2] = {m->value[key][0], m->value[key][1]};
     for (unsigned i = 0; i < 2; i++) {
         unsigned *value = &m->value[key][i];
         if (*value && pick(g, 2)) {
@@ -126,9 +141,11 @@ static const char *keyed_step(struct game *g, bool full)
     }
     bool moves = !m->there[other] && pick(g, 2);
     if (moves) {
-        m->there[key] = false;
+        memcpy(m->value[other], m->value[key], sizeof last);
+        memcpy(m->value[key], last, sizeof last);
+        go(m, key, soft, now);
         m->there[other] = true;
-        memcpy(m->value[other], m->value[key], sizeof m->value[key]);
+        m->gone[other] = 0;
         char from[8];
         memcpy(from, k, sizeof from);
         key_text(k, other);
@@ -175,13 +192,14 @@ static unsigned key_number(struct mp key)
 
 /* Applies the part to the target as a merge would: what is unchanged is taken from the table as it
  * was before the part. Returns why that is not possible. */
-static const char *apply(struct game *g, bool full)
+static const char *apply(struct game *g, bool full, bool soft)
 {
     struct model before = g->target, *now = &g->target;
     unsigned seen = 0;
 
     if (g->table->cleared) {
-        memset(now->there, 0, sizeof now->there);
+        for (unsigned k = 0; k < KEYS; k++)
+            go(now, k, soft, g->table->clear.seq);
         memset(now->copies, 0, sizeof now->copies);
     }
     for (const struct net *n = g->table->nets; n; n = n->hh.next) {
@@ -194,6 +212,9 @@ static const char *apply(struct game *g, bool full)
             continue;
         }
         now->there[key] = n->kind == NET_UPSERT;
+        now->gone[key] = n->kind == NET_RETIRE ? n->at.seq : 0;
+        if (n->kind != NET_UPSERT && soft != (n->kind == NET_RETIRE))
+            return "a row that is gone has the other kind";
         if (n->kind == NET_REMOVE)
             continue;
         struct mp cells = inside(net_values(n));
@@ -209,7 +230,7 @@ static const char *apply(struct game *g, bool full)
             unsigned *value = &now->value[key][i - 2];
             if (t.type == MP_EXT) {
                 unchanged = true;
-                if (!before.there[origin] || g->table->cleared)
+                if (!before.there[origin] || (g->table->cleared && !soft))
                     return "an unchanged value is nowhere";
                 *value = before.value[origin][i - 2];
             } else {
@@ -235,7 +256,10 @@ static const char *compare(const struct game *g)
     for (unsigned k = 0; k < KEYS; k++) {
         if (s->there[k] != t->there[k])
             return s->there[k] ? "a row is missing" : "a row is left";
-        if (s->there[k] && memcmp(s->value[k], t->value[k], sizeof s->value[k]) != 0)
+        if (s->gone[k] != t->gone[k])
+            return "a row is marked as gone at another time";
+        if ((s->there[k] || s->gone[k]) &&
+            memcmp(s->value[k], t->value[k], sizeof s->value[k]) != 0)
             return "a value differs";
         if (s->copies[k] != t->copies[k])
             return "the number of copies differs";
@@ -247,22 +271,22 @@ static const char *compare(const struct game *g)
 static const char *play(uint64_t seed, unsigned limit, bool talk, unsigned *played)
 {
     struct game g = {.random = seed, .talk = talk};
-    unsigned kind = pick(&g, 4), changes = 1 + pick(&g, 40), every = 1 + pick(&g, 20);
-    bool keyless = kind == 0, full = kind <= 1;
+    unsigned kind = pick(&g, 6), changes = 1 + pick(&g, 40), every = 1 + pick(&g, 20);
+    bool keyless = kind == 0, soft = kind >= 4, full = kind <= 1 || kind == 5;
     const char *bad = NULL;
 
     fold_reset(&fold);
-    g.table = table(1, keyless ? "...." : "kk..", full ? 'f' : 'd');
+    g.table = table_of(1, keyless ? "...." : "kk..", full ? 'f' : 'd', soft ? SOFT : HARD);
     for (*played = 0; !bad && *played < changes && *played < limit; ++*played) {
-        bad = keyless ? keyless_step(&g) : keyed_step(&g, full);
+        bad = keyless ? keyless_step(&g) : keyed_step(&g, full, soft);
         if (!bad && pick(&g, every) == 0) {
             if (talk)
                 printf("  -- part\n");
-            if (!(bad = apply(&g, full)))
+            if (!(bad = apply(&g, full, soft)))
                 bad = compare(&g);
         }
     }
-    if (!bad && !(bad = apply(&g, full)))
+    if (!bad && !(bad = apply(&g, full, soft)))
         bad = compare(&g);
     arena_reset(&rows);
     return bad;

@@ -1,0 +1,143 @@
+/* Tables with a key: one net change per key. Deletes are hard or soft. */
+#include <string.h>
+
+#include "kinds.h"
+#include "stream.h"
+
+static void set_row(struct fold *f, struct net *n, enum net_kind kind, struct position at,
+                    struct mp values, bool unchanged, const struct net *origin)
+{
+    n->size = mp_size(values);
+    if (n->room < n->size) {
+        n->values = arena_alloc(&f->arena, n->size);
+        n->room = n->size;
+    }
+    memcpy(n->values, values.p, n->size);
+    n->kind = kind;
+    n->at = at;
+    n->unchanged = unchanged;
+    n->origin = origin;
+}
+
+static void insert(struct fold *f, struct table *t, struct position at)
+{
+    struct net *n = kinds_net(f, t, &f->key);
+
+    set_row(f, n, NET_UPSERT, at, f->row->raw, f->row->unchanged, n);
+}
+
+/* The row leaves its key: it was deleted, or has another key now. */
+typedef void leave_fn(struct fold *f, const struct table *t, struct net *n, struct position at,
+                      const struct row *old);
+
+static void update(struct fold *f, struct table *t, struct position at, const struct row *old,
+                   bool moves, leave_fn *leave)
+{
+    struct net *before = kinds_net(f, t, moves ? &f->old_key : &f->key), *now = before;
+    bool unchanged = f->row->unchanged;
+    struct mp values = f->row->raw;
+
+    if (unchanged) {
+        unchanged = kinds_fill(f, old, before);
+        values = kinds_built(f);
+    }
+    if (moves)
+        now = kinds_net(f, t, &f->key);
+    /* for a row that was not changed yet, origin is before itself */
+    set_row(f, now, NET_UPSERT, at, values, unchanged, before->origin);
+    if (moves)
+        leave(f, t, before, at, old);
+}
+
+/* ------------------------------------------------------------------ hard deletes */
+
+static void leave_hard(struct fold *f, const struct table *t, struct net *n, struct position at,
+                       const struct row *old)
+{
+    (void)f;
+    (void)t;
+    (void)old;
+    n->kind = NET_REMOVE;
+    n->at = at;
+    n->origin = n;
+}
+
+static void update_hard(struct fold *f, struct table *t, struct position at, const struct row *old,
+                        bool moves)
+{
+    update(f, t, at, old, moves, leave_hard);
+}
+
+static void remove_hard(struct fold *f, struct table *t, struct position at)
+{
+    leave_hard(f, t, kinds_net(f, t, &f->key), at, f->old);
+}
+
+const struct kind kind_hard = {insert, update_hard, remove_hard, kinds_void};
+
+/* ------------------------------------------------------------------ soft deletes */
+
+/* The last values of a row that is not in the part: the key's; the others are as they were. */
+static void build_from_key(struct fold *f, const struct table *t, struct mp key)
+{
+    unsigned next = 0;
+    msgpack_packer pk;
+
+    buf_clear(&f->values);
+    pack_into(&pk, &f->values);
+    msgpack_pack_array(&pk, t->shape->ncolumns);
+    for (unsigned i = 0; i < t->shape->ncolumns; i++) {
+        if (next < t->nkey && t->key[next] == i) {
+            struct mp value = {key.p, key.p};
+            mp_skip(&key, STREAM_FRAME_MAX, NULL);
+            value.end = key.p;
+            pack_raw(&pk, value);
+            next++;
+        } else {
+            pack_unchanged(&pk);
+        }
+    }
+}
+
+static void leave_soft(struct fold *f, const struct table *t, struct net *n, struct position at,
+                       const struct row *old)
+{
+    if (t->shape->identity == 'f') {
+        set_row(f, n, NET_RETIRE, at, old->raw, old->unchanged, n);
+    } else if (n->values) {
+        n->kind = NET_RETIRE;
+        n->at = at;
+    } else {
+        build_from_key(f, t, n->key);
+        set_row(f, n, NET_RETIRE, at, kinds_built(f), t->nkey < t->shape->ncolumns, n);
+    }
+}
+
+static void update_soft(struct fold *f, struct table *t, struct position at, const struct row *old,
+                        bool moves)
+{
+    update(f, t, at, old, moves, leave_soft);
+}
+
+static void remove_soft(struct fold *f, struct table *t, struct position at)
+{
+    leave_soft(f, t, kinds_net(f, t, &f->key), at, f->old);
+}
+
+/* Nothing is void: the rows stay, as deleted. Of two TRUNCATEs the first is the one that found the
+ * rows from before the part. */
+static void truncate_soft(struct fold *f, struct table *t, struct position at)
+{
+    (void)f;
+    for (struct net *n = t->nets; n; n = n->hh.next) {
+        if (n->kind != NET_UPSERT)
+            continue;
+        n->kind = NET_RETIRE;
+        n->at = at;
+    }
+    if (!t->cleared)
+        t->clear = at;
+    t->cleared = true;
+}
+
+const struct kind kind_soft = {insert, update_soft, remove_soft, truncate_soft};

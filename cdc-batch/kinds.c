@@ -1,0 +1,90 @@
+#include "kinds.h"
+
+#include "stream.h"
+
+struct net *kinds_net(struct fold *f, struct table *t, const struct buf *key)
+{
+    struct net *n;
+
+    HASH_FIND(hh, t->nets, key->data, (unsigned)key->len, n);
+    if (n)
+        return n;
+    n = arena_alloc(&f->arena, sizeof *n);
+    const unsigned char *p = arena_copy(&f->arena, key->data, key->len);
+    *n = (struct net){.kind = NET_REMOVE, .key = {p, p + key->len}, .origin = n};
+    HASH_ADD_KEYPTR(hh, t->nets, n->key.p, (unsigned)key->len, n);
+    f->rows++;
+    return n;
+}
+
+void kinds_void(struct fold *f, struct table *t, struct position at)
+{
+    f->rows -= HASH_COUNT(t->nets);
+    HASH_CLEAR(hh, t->nets);
+    t->cleared = true;
+    t->clear = at;
+}
+
+struct mp kinds_built(const struct fold *f)
+{
+    const unsigned char *p = (const unsigned char *)f->values.data;
+
+    return (struct mp){p, p + f->values.len};
+}
+
+bool kinds_fill(struct fold *f, const struct row *old, const struct net *before)
+{
+    bool unchanged = false;
+    msgpack_packer pk;
+
+    if (before && before->kind == NET_UPSERT)
+        row_open(f->before, net_values(before), f->row->n); /* was opened before it was kept */
+    else
+        before = NULL;
+    buf_clear(&f->values);
+    pack_into(&pk, &f->values);
+    msgpack_pack_array(&pk, f->row->n);
+    for (unsigned i = 0; i < f->row->n; i++) {
+        const struct cell *c = &f->row->cells[i];
+        if (c->kind == CELL_UNCHANGED && old && old->cells[i].kind == CELL_TEXT)
+            c = &old->cells[i];
+        else if (c->kind == CELL_UNCHANGED && before)
+            c = &f->before->cells[i];
+        unchanged |= c->kind == CELL_UNCHANGED;
+        pack_raw(&pk, c->raw);
+    }
+    return unchanged;
+}
+
+/* ------------------------------------------------------------------ without a key */
+
+static void add_copies(struct fold *f, struct table *t, const struct buf *key, struct position at,
+                       int64_t copies)
+{
+    struct net *n = kinds_net(f, t, key);
+
+    n->kind = NET_COUNT;
+    n->at = at;
+    n->count += copies;
+}
+
+static void add_row(struct fold *f, struct table *t, struct position at)
+{
+    add_copies(f, t, &f->key, at, 1);
+}
+
+static void change_row(struct fold *f, struct table *t, struct position at, const struct row *old,
+                       bool moves)
+{
+    (void)old;
+    (void)moves;
+    add_copies(f, t, &f->old_key, at, -1);
+    add_copies(f, t, &f->key, at, 1);
+}
+
+static void remove_row(struct fold *f, struct table *t, struct position at)
+{
+    add_copies(f, t, &f->key, at, -1);
+}
+
+const struct kind kind_multiset = {add_row, change_row, remove_row, kinds_void};

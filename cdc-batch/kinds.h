@@ -1,0 +1,42 @@
+/*
+ * What becomes of the changes of a table, as a few functions for each kind of table. For fold.c,
+ * which looks at a change before it hands it to them: f->row is the new row and f->key its key, or
+ * the key of the removed row, which is f->old.
+ */
+#ifndef CDC_BATCH_KINDS_H
+#define CDC_BATCH_KINDS_H
+
+#include "fold.h"
+#include "row.h"
+
+struct kind {
+    void (*insert)(struct fold *f, struct table *t, struct position at);
+    /* old: f->old, or NULL if it did not come; moves: its key, f->old_key, is another */
+    void (*update)(struct fold *f, struct table *t, struct position at, const struct row *old,
+                   bool moves);
+    void (*remove)(struct fold *f, struct table *t, struct position at);
+    void (*truncate)(struct fold *f, struct table *t, struct position at);
+};
+
+extern const struct kind kind_hard;     /* with a key; rows that are gone are removed */
+extern const struct kind kind_soft;     /* with a key; rows that are gone are retired */
+extern const struct kind kind_multiset; /* without a key */
+extern const struct kind kind_log;      /* every event is kept */
+
+/* What kinds have in common. */
+
+/* The net change of a key, made as NET_REMOVE if the part has none. */
+struct net *kinds_net(struct fold *f, struct table *t, const struct buf *key);
+
+/* Voids what the part holds of the table, up to and with this TRUNCATE. */
+void kinds_void(struct fold *f, struct table *t, struct position at);
+
+/* Fills the unchanged values of f->row: from the old row (or NULL) if it carries them, else from
+ * what the part holds of the row (or NULL). The result is in f->values; true if some stay
+ * unchanged. */
+bool kinds_fill(struct fold *f, const struct row *old, const struct net *before);
+
+/* f->values, to read. */
+struct mp kinds_built(const struct fold *f);
+
+#endif
