@@ -667,10 +667,9 @@ def test_check_travels_with_the_failures_added(tmp_path):
         assert len(done.stderr.splitlines()) == 1 and said in done.stderr.decode()
         return unpack(done.stdout)
 
-    assert check(tmp_path, 0, "ok   the state folder is usable") == [
-        CHECK, passed_on(relation()), ["end", 50],
-    ]  # fmt: skip
-    assert check(tmp_path / "new", 0, "ok   the state folder will be made") == frames
+    passed = [CHECK, passed_on(relation()), ["end", 50]]
+    assert check(tmp_path, 0, "ok   the state folder is usable") == passed
+    assert check(tmp_path / "new", 0, "ok   the state folder will be made") == passed
     assert not (tmp_path / "new").exists() and not list(tmp_path.iterdir())
     (tmp_path / "file").write_text("")
     assert check(tmp_path / "file", 78, "FAIL the state folder cannot be used")[0][-1] == 3
