@@ -1,0 +1,172 @@
+"""Runs a list of operations with the real parts, and compares every table at the end."""
+
+import collections
+import itertools
+import os
+import re
+import shutil
+import signal
+import tempfile
+import time
+
+import psycopg
+
+from lib.compare import Difference, Source as SourceReader, Target, compare
+from lib.database import Database
+from lib.pipeline import BIN, STAGES, Pipeline, wait_for
+from model.source import Source
+
+_numbers = itertools.count(1)
+
+
+class Failed(Exception):
+    """The run has shown a mistake; the text says which."""
+
+
+def summary(counts):
+    """Counts in one line; "kind what" counts what of a kind."""
+    kinds, line = {}, []
+    for key, number in sorted(counts.items()):
+        kind, _, what = key.partition(" ")
+        if what and f"{kind}s" in counts:
+            kinds.setdefault(f"{kind}s", []).append(f"{number} {what}")
+        else:
+            line.append(key)
+    return ", ".join(
+        f"{counts[key]} {key}" + (f" ({', '.join(kinds[key])})" if key in kinds else "")
+        for key in line
+    )
+
+
+class Play:
+    """Runs lists one after the other, each in a database and a catalog of its own."""
+
+    def __init__(self, cluster, warehouse, bin_folder=None):
+        self.cluster = cluster
+        self.warehouse = warehouse
+        self.bin_folder = bin_folder or BIN
+
+    def run(self, settings, operations):
+        """Returns what was counted, or raises Failed."""
+        name = f"model_{os.getpid()}_{next(_numbers)}"
+        folder = tempfile.mkdtemp(prefix="pgcdc-model-")
+        self.warehouse.api.query(f"CREATE CATALOG {name}")
+        try:
+            with Database(self.cluster, name) as database:
+                run = Run(self, database, settings, folder)
+                try:
+                    return run.run(operations)
+                except (AssertionError, psycopg.Error) as error:
+                    raise Failed(f"{type(error).__name__}: {error}") from error
+                finally:
+                    run.close()
+        finally:
+            self.warehouse.api.query(f"DROP CATALOG {name} CASCADE")
+            shutil.rmtree(folder)
+
+
+class Run:
+    def __init__(self, play, database, settings, folder):
+        self.play = play
+        self.database = database
+        self.catalog = database.name
+        self.counts = collections.Counter()
+        slot = f"{database.name}_slot"
+        if not settings["create_slot"]:
+            database.execute(f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')")
+        self.source = Source(database, settings)
+        batching = ["--min-interval", settings["min_interval"]]
+        batching += ["--in-flight", str(settings["in_flight"])]
+        if settings["part_rows"]:
+            batching += ["--part-rows", str(settings["part_rows"])]
+        self.pipeline = Pipeline(
+            folder,
+            conninfo=database.conninfo,
+            slot=slot,
+            publication="pub",
+            catalog=self.catalog,
+            environment=play.warehouse.environment,
+            options={
+                "pgcdc-read": ["--create-slot"] if settings["create_slot"] else [],
+                "cdc-batch": batching,
+                "dbx-load": ["-v"],
+            },
+            bin_folder=play.bin_folder,
+        )
+
+    def run(self, operations):
+        for operation in operations:
+            if "session" in operation:
+                self.source.apply(operation)
+            else:
+                self.control(**operation)
+        self.settle(end=True)
+        self.pipeline.stop()
+        self.compare()
+        self.count_batches()
+        return self.counts + self.source.counts
+
+    def control(self, do, **how):
+        {
+            "start": self.pipeline.tick,
+            "restart": self.pipeline.tick,
+            "settle": self.settle,
+            "stop": self.stop,
+            "kill": self.kill,
+        }[do](**how)
+
+    def settle(self, end):
+        """All that was committed gets to the target; with `end` also what was open."""
+        if end:
+            self.source.commit()
+        self.pipeline.wait_applied(self.database.lsn(), restart=True)
+
+    def stop(self):
+        self.pipeline.tick()
+        pids = [process.pid for process in self.pipeline.processes.values()]
+        wait_for(lambda: all(map(catches_sigterm, pids)), 10, "the stages take a SIGTERM")
+        self.counts["stops"] += 1
+        self.pipeline.interrupt(signal.SIGTERM)
+        codes = set(self.pipeline.wait().values())
+        assert codes in ({0}, {75}), self.pipeline.log()  # 75: a snapshot was given up
+
+    def kill(self, victim, after):
+        self.pipeline.tick()
+        time.sleep(after)
+        self.counts["kills"] += 1
+        self.counts[f"kill {victim}"] += 1
+        if victim == "postgres":
+            self.play.cluster.kill()
+            self.play.cluster.start()
+            self.database.connect()
+            self.source.connect()
+        else:
+            self.pipeline.kill(*(STAGES if victim == "all" else [victim]))
+
+    def compare(self):
+        source = SourceReader(self.database.conninfo)
+        target = Target(self.play.warehouse.api, self.catalog)
+        different = []
+        for table in source.published(["pub"]):
+            try:
+                self.counts["rows compared"] += compare(source, target, table)
+            except Difference as difference:
+                different.append(f"{table.schema}.{table.name}: {difference}")
+        if different:
+            raise Failed("\n".join(different))
+
+    def count_batches(self):
+        for steps in re.findall(r"loaded batch=\d+ steps=(\d+)", self.pipeline.log("dbx-load")):
+            self.counts["batches"] += steps != "0"
+            self.counts["statements"] += int(steps)
+
+    def close(self):
+        self.pipeline.kill_leftovers()
+        self.source.close()
+
+
+def catches_sigterm(pid):
+    """Whether a process has got as far as having a handler; before, the signal just ends it."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        caught = re.search(r"SigCgt:\t(\w+)", f.read())
+    return bool(caught and int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
