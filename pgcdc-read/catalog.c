@@ -5,42 +5,75 @@
 
 #include "run.h"
 
+/* A set of enum operation: what the publications of a table leave out, together. */
+#define UNPUBLISHED                                                                       \
+    " bit_and((NOT pubinsert)::int + 2 * (NOT pubupdate)::int + 4 * (NOT pubdelete)::int" \
+    "  + 8 * (NOT pubtruncate)::int) AS unpublished"
+
 /* The row filters of several publications are joined by OR; column lists have to be the same. */
 static const char published_15[] =
     "SELECT schemaname, tablename, min(attnames::text[]) AS attnames,"
+    " count(DISTINCT attnames) > 1 AS lists_differ,"
     " CASE WHEN bool_and(rowfilter IS NOT NULL)"
-    " THEN string_agg(DISTINCT '(' || rowfilter || ')', ' OR ') END AS filter"
-    " FROM pg_publication_tables WHERE pubname = ANY ($1::text[]) GROUP BY 1, 2";
+    " THEN string_agg(DISTINCT '(' || rowfilter || ')', ' OR ') END AS filter," UNPUBLISHED
+    " FROM pg_publication_tables JOIN pg_publication USING (pubname)"
+    " WHERE pubname = ANY ($1::text[]) GROUP BY 1, 2";
 static const char published_14[] =
-    "SELECT DISTINCT schemaname, tablename, NULL::text[] AS attnames, NULL::text AS filter"
-    " FROM pg_publication_tables WHERE pubname = ANY ($1::text[])";
+    "SELECT schemaname, tablename, NULL::text[] AS attnames, false AS lists_differ,"
+    " NULL::text AS filter," UNPUBLISHED
+    " FROM pg_publication_tables JOIN pg_publication USING (pubname)"
+    " WHERE pubname = ANY ($1::text[]) GROUP BY 1, 2";
 
-/* What makes c a published table: the OIDs of whole publications, and of its own, its ancestors'
- * and their schemas' entries in others; and its name, which is also the target's. NULL if nothing
- * does. */
-#define MEMBERSHIP                                                                \
-    "(WITH w AS (SELECT * FROM pg_publication WHERE pubname = ANY ($1::text[]))," \
-    " f AS (SELECT c.oid UNION SELECT relid FROM pg_partition_ancestors(c.oid))"  \
-    " SELECT string_agg(oid::text, ',' ORDER BY oid) || ' ' || c.oid::regclass"   \
-    " FROM (SELECT oid FROM w WHERE puballtables UNION ALL"                       \
-    " SELECT r.oid FROM pg_publication_rel r JOIN w ON w.oid = prpubid"           \
-    "  WHERE prrelid IN (SELECT oid FROM f)%s) AS m)"
+/*
+ * How and as what c is published: the OIDs of whole publications, and of its own, its ancestors'
+ * and their schemas' entries in others; the operations; the files of its partitions, if it is
+ * published as their root, for what is attached, detached or truncated there is not in the stream;
+ * and its name, which is also the target's. NULL if it is not published. Of a snapshot everything
+ * here is as of the snapshot: functions of the system would look at now.
+ */
+#define MEMBERSHIP                                                                                \
+    "(WITH RECURSIVE w AS (SELECT * FROM pg_publication WHERE pubname = ANY ($1::text[])),"       \
+    " f AS (SELECT c.oid UNION SELECT inhparent FROM pg_inherits JOIN f ON inhrelid = f.oid"      \
+    "  WHERE c.relispartition),"                                                                  \
+    " tree AS (SELECT c.oid WHERE c.relkind = 'p'"                                                \
+    "  UNION SELECT inhrelid FROM pg_inherits JOIN tree ON inhparent = tree.oid),"                \
+    " m AS (SELECT oid, oid AS pub FROM w WHERE puballtables UNION ALL"                           \
+    "  SELECT r.oid, prpubid FROM pg_publication_rel r JOIN w ON w.oid = prpubid"                 \
+    "  WHERE prrelid IN (SELECT oid FROM f)%s)"                                                   \
+    " SELECT concat_ws(' ', string_agg(m.oid::text, ',' ORDER BY m.oid),"                         \
+    "  concat(bool_or(pubinsert), bool_or(pubupdate), bool_or(pubdelete), bool_or(pubtruncate))," \
+    "  (SELECT md5(string_agg(l.oid || ':' || l.relfilenode, ',' ORDER BY l.oid))"                \
+    "   FROM pg_class l JOIN tree USING (oid) WHERE l.relkind = 'r'),"                            \
+    "  (SELECT format('%%I.%%I', nspname, c.relname) FROM pg_namespace"                           \
+    "   WHERE oid = c.relnamespace))"                                                             \
+    " FROM m JOIN w ON w.oid = m.pub HAVING count(*) > 0)"
 static const char schemas_15[] =
-    " UNION ALL SELECT s.oid FROM pg_publication_namespace s JOIN w ON w.oid = pnpubid"
+    " UNION ALL SELECT s.oid, pnpubid FROM pg_publication_namespace s JOIN w ON w.oid = pnpubid"
     "  WHERE pnnspid IN (SELECT relnamespace FROM pg_class JOIN f USING (oid))";
 
 static const char membership_sql[] = "SELECT " MEMBERSHIP " FROM pg_class c WHERE c.oid = $2::oid";
 
+/* Of the columns of c, those of the key that UPDATE and DELETE are to be applied by. */
+#define KEY_COLUMNS                                                                      \
+    "SELECT unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) FROM pg_index i"             \
+    " WHERE i.indrelid = c.oid AND CASE WHEN c.relreplident = 'i' THEN i.indisreplident" \
+    "  ELSE i.indisprimary AND i.indimmediate END"
+
+/* A partition that one publication publishes by itself and another as its root comes as the root.
+ */
 static const char tables_sql[] =
-    "SELECT c.oid, n.nspname, c.relname, c.relkind = 'p',"
+    "WITH p AS MATERIALIZED (%s)"
+    " SELECT c.oid, n.nspname, c.relname, c.relkind = 'p',"
     " coalesce(a.names, ''), '{' || coalesce(a.nums, '') || '}', p.filter,"
     " has_schema_privilege(n.oid, 'USAGE') AND"
     "  (has_table_privilege(c.oid, 'SELECT') OR a.readable),"
     " row_security_active(c.oid),"
     " c.relreplident = 'n' OR c.relreplident = 'd' AND NOT EXISTS"
-    "  (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary), " MEMBERSHIP
-    " FROM (%s) AS p"
-    " JOIN pg_namespace n ON n.nspname = p.schemaname"
+    "  (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary),"
+    " c.relreplident IN ('d', 'i') AND p.unpublished & 6 <> 6 AND"
+    "  EXISTS (" KEY_COLUMNS " EXCEPT SELECT unnest(string_to_array(a.nums, ',')::int2[])),"
+    " p.lists_differ, p.unpublished, " MEMBERSHIP
+    " FROM p JOIN pg_namespace n ON n.nspname = p.schemaname"
     " JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename,"
     " LATERAL (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS names,"
     "  string_agg(attnum::text, ',' ORDER BY attnum) AS nums,"
@@ -48,6 +81,10 @@ static const char tables_sql[] =
     "  FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped"
     "  AND (attgenerated = '' OR %s)"
     "  AND (p.attnames IS NULL OR attname::text = ANY (p.attnames))) AS a"
+    " WHERE NOT c.relispartition OR NOT EXISTS (SELECT FROM pg_partition_ancestors(c.oid) AS r(oid)"
+    "  JOIN pg_class root ON root.oid = r.oid AND root.oid <> c.oid"
+    "  JOIN pg_namespace AS s ON s.oid = root.relnamespace"
+    "  JOIN p AS other ON (other.schemaname, other.tablename) = (s.nspname, root.relname))"
     " ORDER BY 2, 3";
 
 struct table *catalog_find(const struct run *run, uint32_t oid)
@@ -70,6 +107,23 @@ struct table *catalog_ignore(struct run *run, uint32_t oid)
     return table;
 }
 
+void catalog_unread(struct run *run, struct table *table)
+{
+    table->unread = true;
+    table->attempt = 0;
+    run->unread = true;
+}
+
+static void take_membership(struct run *run, struct table *table, char *now)
+{
+    bool same = table->membership && !strcmp(table->membership, now);
+
+    if (!same && run->arguments->snapshot != SNAPSHOT_NEVER)
+        catalog_unread(run, table);
+    free(table->membership);
+    table->membership = now;
+}
+
 static void take_table(struct run *run, PGresult *r, int row)
 {
     struct table *table = catalog_ignore(run, field_number(r, row, 0));
@@ -79,7 +133,7 @@ static void take_table(struct run *run, PGresult *r, int row)
     free(table->columns);
     free(table->attnums);
     free(table->filter);
-    table->selected = true;
+    table->selected = table->listed = true;
     table->schema = field_text(r, row, 1);
     table->name = field_text(r, row, 2);
     table->partitioned = field_truth(r, row, 3);
@@ -89,8 +143,10 @@ static void take_table(struct run *run, PGresult *r, int row)
     table->readable = field_truth(r, row, 7);
     table->hidden = field_truth(r, row, 8);
     table->no_identity = field_truth(r, row, 9);
-    if (!table->membership)
-        table->membership = field_text(r, row, 10);
+    table->key_hidden = field_truth(r, row, 10);
+    table->lists_differ = field_truth(r, row, 11);
+    table->unpublished = field_number(r, row, 12);
+    take_membership(run, table, mem_strdup(PQgetvalue(r, row, 13)));
 }
 
 bool catalog_tables(struct run *run, struct trouble *t)
@@ -99,8 +155,10 @@ bool catalog_tables(struct run *run, struct trouble *t)
     char *publications = source_array(names->items, names->n);
     struct buf sql = {0};
 
-    buf_printf(&sql, tables_sql, run->version >= 150000 ? schemas_15 : "",
-               run->version >= 150000 ? published_15 : published_14,
+    for (struct table *table = run->tables; table; table = table->hh.next)
+        table->listed = false;
+    buf_printf(&sql, tables_sql, run->version >= 150000 ? published_15 : published_14,
+               run->version >= 150000 ? schemas_15 : "",
                run->version >= 180000 ? "true" : "false"); /* before 18 none is sent */
     PGresult *r = source_query(&run->loop, run->loop.sql, t, sql.data, publications, NULL);
     for (int i = 0; r && i < PQntuples(r); i++)

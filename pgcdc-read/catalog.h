@@ -18,16 +18,20 @@ struct table {
     bool selected; /* false: it is published, or was, but its rows are not for us */
     /* of selected tables, as of the last catalog_tables: */
     char *schema, *name;
-    bool partitioned; /* published as its root: the rows are in the leaves */
-    char *columns;    /* that pgoutput sends, quoted, for a SELECT */
-    char *attnums;    /* theirs: {1,2,4} */
-    char *filter;     /* the publications' row filter as SQL, or NULL */
-    bool readable;    /* we may SELECT from it */
-    bool hidden;      /* row-level security would hide rows from us */
-    bool no_identity; /* UPDATE and DELETE fail at the source if they are published */
+    bool partitioned;     /* published as its root: the rows are in the leaves */
+    char *columns;        /* that pgoutput sends, quoted, for a SELECT */
+    char *attnums;        /* theirs: {1,2,4} */
+    char *filter;         /* the publications' row filter as SQL, or NULL */
+    bool readable;        /* we may SELECT from it */
+    bool hidden;          /* row-level security would hide rows from us */
+    bool no_identity;     /* UPDATE and DELETE fail at the source if they are published */
+    bool key_hidden;      /* a column of its key is not sent, and UPDATE or DELETE are */
+    bool lists_differ;    /* the publications have different column lists for it */
+    unsigned unpublished; /* a set of enum operation: no publication of it has them */
 
-    char *membership; /* by which entries of which publications it is published, as of when the run
-                         first saw it; who leaves a publication and returns has other ones */
+    bool listed;      /* it was found by the last catalog_tables */
+    char *membership; /* how and as what it is published, see cdc-state(5): as of its snapshot */
+    bool unread;      /* to be read (again) before more of its changes are passed on */
     uint64_t attempt; /* of the snapshot since which every change is passed on, or 0 */
     lsn_t from;       /* its snapshot is as of here: earlier changes are in it; 0: no snapshot */
     struct relation *sent; /* the shape that was last written to the stream, or NULL */
@@ -37,14 +41,21 @@ struct table {
     UT_hash_handle hh;
 };
 
-/* Reads which tables the publications hold and chooses ours; known tables are updated, those that
- * are published no more keep what they were. */
+/*
+ * Reads which tables the publications hold and chooses ours; known tables are updated, those that
+ * are published no more keep what they were. Unless snapshots are never taken, a table that is new,
+ * or whose membership is another now, becomes unread.
+ */
 bool catalog_tables(struct run *run, struct trouble *t);
+
+/* From here on no change of the table is passed on until it has been read; neither is it by a later
+ * run, once progress_write has been called. */
+void catalog_unread(struct run *run, struct table *table);
 
 struct table *catalog_find(const struct run *run, uint32_t oid);
 
-/* Asks whether the table has been published all the time since the run first saw it, or is not any
- * more. False: the catalog could not be asked. */
+/* Asks whether the table's membership is what it was, or the table is not published any more.
+ * False: the catalog could not be asked. */
 bool catalog_stayed(struct run *run, const struct table *table, bool *stayed, struct trouble *t);
 
 /* Notes a table whose rows are not for us. */

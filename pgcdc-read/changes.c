@@ -5,8 +5,10 @@
 #include "frames.h"
 #include "msg.h"
 #include "shape.h"
+#include "snapshot.h"
 
 #define CHECKPOINT_EVERY 1000 /* ms between those that only say that time goes by */
+#define REFRESH_EVERY 10000   /* ms between looks at what is published */
 
 static void write_checkpoint(struct changes *c)
 {
@@ -19,6 +21,8 @@ void changes_begin(struct changes *c, struct run *run, lsn_t start, lsn_t target
 {
     *c = (struct changes){.run = run, .target = target, .position = start, .time = clock_us()};
     c->done = target && start >= target;
+    c->refresh_due =
+        run->arguments->snapshot == SNAPSHOT_NEVER ? INT64_MAX : clock_ms() + REFRESH_EVERY;
     write_checkpoint(c);
 }
 
@@ -29,12 +33,14 @@ bool changes_whole(const struct changes *c)
 
 int64_t changes_tick(struct changes *c)
 {
-    if (c->open || c->position <= c->checkpoint)
-        return -1;
-    if (clock_ms() < c->checkpoint_due)
-        return c->checkpoint_due;
-    write_checkpoint(c);
-    return -1;
+    if (c->inside || c->open)
+        return INT64_MAX;
+    bool due = c->position > c->checkpoint;
+    if (due && clock_ms() < c->checkpoint_due)
+        return c->checkpoint_due < c->refresh_due ? c->checkpoint_due : c->refresh_due;
+    if (due)
+        write_checkpoint(c);
+    return c->refresh_due;
 }
 
 void changes_idle(struct changes *c, lsn_t wal_end, int64_t time)
@@ -104,47 +110,71 @@ static void take_commit(struct changes *c, const struct pgoutput *m)
     }
 }
 
-/* ------------------------------------------------------------------ relations */
+/* ------------------------------------------------------------------ reading tables again */
 
-/* A table that is not ours as far as we know may have come to the publication since. */
-static struct table *look_again(struct changes *c, uint32_t oid, struct trouble *t)
+/* Later changes of the table are withheld until it is read; a run that comes after a crash has to
+ * know that. */
+static void withhold(struct changes *c, struct table *table, const char *why)
 {
-    return catalog_tables(c->run, t) ? catalog_ignore(c->run, oid) : NULL;
+    msg_warn("table %s.%s %s: reading it again", table->schema, table->name, why);
+    catalog_unread(c->run, table);
+    progress_write(c->run, c->position);
 }
+
+/* Looks at all that is published. What is new, or changed, is unread then. */
+static bool look_again(struct changes *c, struct trouble *t)
+{
+    bool before = c->run->unread;
+
+    if (!catalog_tables(c->run, t))
+        return false;
+    if (c->run->unread && !before) {
+        msg_info("tables have come to the publication, or their partitions have changed");
+        progress_write(c->run, c->position);
+    }
+    return true;
+}
+
+bool changes_refresh(struct changes *c, struct trouble *t)
+{
+    if (c->inside || c->open)
+        return true;
+    if (clock_ms() >= c->refresh_due) {
+        if (!look_again(c, t))
+            return false;
+        c->refresh_due = clock_ms() + REFRESH_EVERY;
+    }
+    if (c->run->unread)
+        snapshot_take_more(c->run, c->position);
+    return true;
+}
+
+/* ------------------------------------------------------------------ relations */
 
 /* What a table holds that was not published when we read the tables, or not ever since, is not in
  * the stream. Whatever is done to a publication, the server announces the table again before its
  * next change. */
-static bool refuse_unread(struct changes *c, const struct table *table, struct trouble *t)
+static bool test_membership(struct changes *c, struct table *table, struct trouble *t)
 {
     bool stayed;
 
-    if (!table->from)
-        msg_die(EX_TEMPFAIL,
-                "table %s.%s has come to the publication: start again, to read what it holds",
-                table->schema, table->name);
     if (!catalog_stayed(c->run, table, &stayed, t))
         return false;
     if (!stayed)
-        msg_die(EX_TEMPFAIL,
-                "table %s.%s was renamed or has come to the publication anew: start again, to read "
-                "what it holds",
-                table->schema, table->name);
+        withhold(c, table, "is published in another way, or under another name");
     return true;
 }
 
 static bool take_relation(struct changes *c, const struct pgoutput *m, const char *data, size_t len,
                           struct trouble *t)
 {
-    struct table *table = catalog_find(c->run, m->relation.oid);
+    struct table *table = catalog_ignore(c->run, m->relation.oid);
 
-    if (!table || !table->selected)
-        table = look_again(c, m->relation.oid, t);
-    if (!table)
+    if (!table->selected && !look_again(c, t))
         return false;
-    if (!table->selected)
+    if (!table->selected || table->unread)
         return true;
-    if (c->run->arguments->snapshot != SNAPSHOT_NEVER && !refuse_unread(c, table, t))
+    if (c->run->arguments->snapshot != SNAPSHOT_NEVER && !test_membership(c, table, t))
         return false;
     /* asked of the catalog when a row needs it: many never do, and it may be hard to answer */
     buf_clear(&table->announced);
@@ -188,7 +218,7 @@ static bool wanted(const struct changes *c, const struct table *table)
 {
     bool was_sent = c->lsn < c->sent_lsn || (c->lsn == c->sent_lsn && c->seq <= c->sent_seq);
 
-    return table->selected && c->lsn >= table->from && !was_sent;
+    return table->selected && !table->unread && c->lsn >= table->from && !was_sent;
 }
 
 static struct table *table_of(const struct changes *c, uint32_t oid)
@@ -200,12 +230,20 @@ static struct table *table_of(const struct changes *c, uint32_t oid)
     return table;
 }
 
-/* To be called right before a row is written: opens the transaction, and notes the position. */
+/* To be called before something of the transaction is written. */
+static void open_transaction(struct changes *c)
+{
+    if (c->open == c->lsn)
+        return;
+    frames_begin(c->run->loop.out, c->lsn, c->begin_time, c->xid);
+    c->open = c->lsn;
+    c->message_lsn = 0;
+}
+
+/* To be called right before a row is written. */
 static void before_row(struct changes *c)
 {
-    if (c->open != c->lsn)
-        frames_begin(c->run->loop.out, c->lsn, c->begin_time, c->xid);
-    c->open = c->lsn;
+    open_transaction(c);
     c->sent_lsn = c->lsn;
     c->sent_seq = c->seq;
 }
@@ -220,15 +258,23 @@ static void fill_unchanged(struct tuple *row, const struct tuple *old)
 
 /* An UPDATE that moves a row into a row filter comes as an INSERT, but without the values that are
  * TOASTed and did not change. Nobody downstream can have them. */
-static void refuse_unchanged(const struct tuple *row, const struct table *table)
+static bool is_whole(const struct tuple *row)
 {
     for (unsigned i = 0; i < row->n; i++)
         if (row->values[i].kind == VALUE_UNCHANGED)
-            msg_die(EX_CONFIG,
-                    "an UPDATE moved a row of %s.%s into the publication's row filter, and the WAL "
-                    "does not hold all of it: ALTER TABLE … REPLICA IDENTITY FULL, then remove the "
-                    "state folder to read all tables anew",
-                    table->schema, table->name);
+            return false;
+    return true;
+}
+
+static void read_instead(struct changes *c, struct table *table)
+{
+    if (c->run->arguments->snapshot == SNAPSHOT_NEVER)
+        msg_die(EX_CONFIG,
+                "an UPDATE moved a row of %s.%s into the publication's row filter, and the WAL "
+                "does not hold all of it: ALTER TABLE … REPLICA IDENTITY FULL keeps this from "
+                "happening; without --snapshot never the table is read again",
+                table->schema, table->name);
+    withhold(c, table, "has a row that moved into the row filter, of which the WAL lacks values");
 }
 
 static bool take_row(struct changes *c, struct pgoutput *m, struct trouble *t)
@@ -247,8 +293,10 @@ static bool take_row(struct changes *c, struct pgoutput *m, struct trouble *t)
     if ((m->type != PGOUTPUT_DELETE && m->row.new.n != table->sent->ncolumns) ||
         (old && old->n != table->sent->ncolumns))
         bad(c, "a row with another number of columns than its table");
-    if (m->type == PGOUTPUT_INSERT)
-        refuse_unchanged(&m->row.new, table);
+    if (m->type == PGOUTPUT_INSERT && !is_whole(&m->row.new)) {
+        read_instead(c, table);
+        return true;
+    }
     before_row(c);
     if (m->type == PGOUTPUT_INSERT) {
         frames_insert(out, table->oid, c->lsn, c->seq, &m->row.new);
@@ -283,6 +331,20 @@ static bool take_truncate(struct changes *c, struct pgoutput *m, struct trouble 
     return true;
 }
 
+/* After a reconnect what was written comes again. */
+static void take_message(struct changes *c, const struct pgoutput *m)
+{
+    bool transactional = m->message.transactional;
+    lsn_t *last = transactional ? &c->message_lsn : &c->loose_lsn;
+
+    if (transactional)
+        open_transaction(c);
+    if (m->message.lsn <= *last)
+        return;
+    *last = m->message.lsn;
+    frames_message(c->run->loop.out, transactional ? c->lsn : m->message.lsn, m);
+}
+
 bool changes_take(struct changes *c, const char *data, size_t len, struct trouble *t)
 {
     struct pgoutput m;
@@ -291,7 +353,9 @@ bool changes_take(struct changes *c, const char *data, size_t len, struct troubl
     const char *problem = pgoutput_parse(&c->arena, data, len, &m);
     if (problem)
         bad(c, problem);
-    if (!c->inside && m.type != PGOUTPUT_BEGIN && m.type != PGOUTPUT_OTHER)
+    bool loose = m.type == PGOUTPUT_BEGIN || m.type == PGOUTPUT_OTHER ||
+                 (m.type == PGOUTPUT_MESSAGE && !m.message.transactional);
+    if (!c->inside && !loose)
         bad(c, "a change outside a transaction");
     switch (m.type) {
     case PGOUTPUT_BEGIN:
@@ -304,6 +368,9 @@ bool changes_take(struct changes *c, const char *data, size_t len, struct troubl
         return take_relation(c, &m, data, len, t);
     case PGOUTPUT_TRUNCATE:
         return take_truncate(c, &m, t);
+    case PGOUTPUT_MESSAGE:
+        take_message(c, &m);
+        return true;
     case PGOUTPUT_OTHER:
         return true;
     default:

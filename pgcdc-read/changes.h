@@ -16,15 +16,18 @@ struct changes {
     int64_t time;     /* when the source was there, as it says */
     lsn_t checkpoint; /* the last one written */
     int64_t checkpoint_due;
+    int64_t refresh_due; /* the next look at what is published; INT64_MAX: never */
 
     bool inside; /* between a begin and a commit message */
     lsn_t lsn;   /* of the transaction being received: its commit LSN */
     int64_t begin_time;
     uint32_t xid;
     uint64_t seq;   /* of its last row message */
-    lsn_t open;     /* the transaction of which rows are written, but not its end; 0: none */
+    lsn_t open;     /* the transaction of which something is written, but not its end; 0: none */
     lsn_t sent_lsn; /* the position of the last row written */
     uint64_t sent_seq;
+    lsn_t message_lsn;  /* of the last logical message written of the open transaction … */
+    lsn_t loose_lsn;    /* … and of the last that belonged to none */
     struct arena arena; /* for one message */
 };
 
@@ -35,14 +38,21 @@ void changes_begin(struct changes *c, struct run *run, lsn_t start, lsn_t target
  * have to be made anew. A message that cannot be understood exits with 65. */
 bool changes_take(struct changes *c, const char *data, size_t len, struct trouble *t);
 
+/*
+ * To be called between messages: if this is between transactions, looks from time to time whether
+ * tables have come to the publication or changed behind the stream's back, and reads what is
+ * unread. False: the catalog could not be asked.
+ */
+bool changes_refresh(struct changes *c, struct trouble *t);
+
 /* The server says that it has nothing more to send up to here. */
 void changes_idle(struct changes *c, lsn_t wal_end, int64_t time);
 
 /* The connection is gone: what comes next begins at `position`. */
 void changes_reset(struct changes *c);
 
-/* Writes the checkpoint that the rate limit held back, if it is time; returns when to call again,
- * or -1. */
+/* Writes the checkpoint that the rate limit held back, if it is time; returns when to call it or
+ * changes_refresh again (clock_ms; INT64_MAX: after the next message). */
 int64_t changes_tick(struct changes *c);
 
 /* Between transactions, so that the stream could end here. */

@@ -47,7 +47,7 @@ int finish_changes(struct changes *c)
     struct loop *l = &c->run->loop;
 
     changes_end(c);
-    if (!drain(l) || (l->state && l->load.applied < c->position))
+    if (!drain(l) || (l->state && (l->load.applied < c->position || l->load.batches)))
         return behind();
     if (!l->state)
         return EX_OK;

@@ -118,6 +118,17 @@ void frames_truncate(struct stream_out *out, const uint32_t *oids, unsigned n, l
     stream_done(out);
 }
 
+void frames_message(struct stream_out *out, lsn_t lsn, const struct pgoutput *m)
+{
+    msgpack_packer *pk = stream_frame(out, "message", 4);
+
+    msgpack_pack_uint64(pk, lsn);
+    m->message.transactional ? msgpack_pack_true(pk) : msgpack_pack_false(pk);
+    pack_str(pk, m->message.prefix);
+    pack_bin(pk, m->message.content, m->message.len);
+    stream_done(out);
+}
+
 void frames_checkpoint(struct stream_out *out, lsn_t lsn, int64_t time)
 {
     msgpack_packer *pk = stream_frame(out, "checkpoint", 2);

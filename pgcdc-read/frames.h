@@ -21,6 +21,8 @@ void frames_delete(struct stream_out *out, uint32_t oid, lsn_t lsn, uint64_t seq
                    const struct tuple *old);
 void frames_truncate(struct stream_out *out, const uint32_t *oids, unsigned n, lsn_t lsn,
                      uint64_t seq, unsigned flags);
+/* m is a PGOUTPUT_MESSAGE */
+void frames_message(struct stream_out *out, lsn_t lsn, const struct pgoutput *m);
 void frames_checkpoint(struct stream_out *out, lsn_t lsn, int64_t time);
 void frames_end(struct stream_out *out, lsn_t lsn);
 

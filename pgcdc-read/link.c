@@ -74,7 +74,8 @@ static bool start(struct changes *c, PGconn *conn, struct trouble *t)
         buf_char(&names, '"');
     }
     buf_printf(&sql,
-               "START_REPLICATION SLOT \"%s\" LOGICAL %s (proto_version '1', publication_names '",
+               "START_REPLICATION SLOT \"%s\" LOGICAL %s (proto_version '1', messages 'true', "
+               "publication_names '",
                a->slot, LSN_TEXT(c->position));
     quote(&sql, names.data, '\'');
     buf_str(&sql, "')");

@@ -130,6 +130,15 @@ static void take_truncate(struct cursor *c, struct arena *a, struct pgoutput *m)
         m->truncate.oids[i] = take_u32(c);
 }
 
+static void take_message(struct cursor *c, struct pgoutput *m)
+{
+    m->message.transactional = take_u8(c) & 1;
+    m->message.lsn = take_u64(c);
+    m->message.prefix = take_string(c);
+    m->message.len = take_u32(c);
+    m->message.content = (const char *)take(c, m->message.len);
+}
+
 const char *pgoutput_parse(struct arena *a, const void *data, size_t len, struct pgoutput *m)
 {
     struct cursor c = {.p = data, .end = (const unsigned char *)data + len};
@@ -169,6 +178,10 @@ const char *pgoutput_parse(struct arena *a, const void *data, size_t len, struct
     case 'T':
         m->type = PGOUTPUT_TRUNCATE;
         take_truncate(&c, a, m);
+        break;
+    case 'M':
+        m->type = PGOUTPUT_MESSAGE;
+        take_message(&c, m);
         break;
     case 'O':
     case 'Y':

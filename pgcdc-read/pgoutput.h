@@ -35,6 +35,7 @@ enum pgoutput_type {
     PGOUTPUT_UPDATE,
     PGOUTPUT_DELETE,
     PGOUTPUT_TRUNCATE,
+    PGOUTPUT_MESSAGE,
     PGOUTPUT_OTHER, /* origin, type: known, and of no use here */
 };
 
@@ -67,6 +68,12 @@ struct pgoutput {
             uint32_t *oids;
             unsigned flags; /* 1 CASCADE, 2 RESTART IDENTITY */
         } truncate;
+        struct {
+            bool transactional; /* else it belongs to no transaction */
+            lsn_t lsn;
+            const char *prefix, *content;
+            uint32_t len; /* of the content */
+        } message;
     };
 };
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "msg.h"
+#include "shape.h"
 #include "slot.h"
 #include "verdict.h"
 
@@ -82,8 +83,7 @@ static void test_publications(struct run *run, struct verdicts *v)
     const struct list *names = &run->arguments->publications;
     char *array = source_array(names->items, names->n);
     PGresult *r = ask(run,
-                      "SELECT w.name, p.oid, p.pubinsert AND p.pubupdate AND p.pubdelete AND"
-                      " p.pubtruncate FROM (SELECT DISTINCT unnest($1::text[]) AS name) AS w"
+                      "SELECT w.name, p.oid FROM (SELECT DISTINCT unnest($1::text[]) AS name) AS w"
                       " LEFT JOIN pg_publication p ON p.pubname = w.name"
                       " ORDER BY w.name COLLATE \"C\"",
                       array);
@@ -100,10 +100,6 @@ static void test_publications(struct run *run, struct verdicts *v)
             continue;
         }
         verdict_pass(v, "publication %s exists", name);
-        if (*PQgetvalue(r, i, 2) != 't')
-            msg_warn("publication %s does not publish all of insert, update, delete, truncate: the "
-                     "target will differ from the source",
-                     name);
         buf_printf(&list, "%s%s=%s", list.len ? "," : "", name, PQgetvalue(r, i, 1));
     }
     run->source.publications = list.data;
@@ -173,9 +169,22 @@ static bool has_table(struct run *run, const char *name)
     return false;
 }
 
-static void test_table(const struct table *table, bool snapshot, const char *role,
+static void warn_of_unpublished(const struct table *table)
+{
+    struct relation r = {.unpublished = table->unpublished};
+    char *operations = relation_unpublished(&r);
+
+    msg_warn("table %s.%s is published without %s: only a target in append mode can be right "
+             "(cdc-batch --mode)",
+             table->schema, table->name, operations);
+    free(operations);
+}
+
+static void test_table(const struct table *table, enum snapshot_mode mode, const char *role,
                        struct verdicts *v)
 {
+    bool snapshot = mode != SNAPSHOT_NEVER, only = mode == SNAPSHOT_ONLY;
+
     if (snapshot && !table->readable)
         verdict_fail(
             v, "role %s may not read %s.%s: GRANT USAGE ON SCHEMA and GRANT SELECT ON TABLE to it",
@@ -187,6 +196,15 @@ static void test_table(const struct table *table, bool snapshot, const char *rol
     else
         verdict_pass(v, "table %s.%s is published%s", table->schema, table->name,
                      snapshot ? " and can be read" : "");
+    if (table->key_hidden)
+        verdict_fail(v, SHAPE_KEY_HIDDEN, table->schema, table->name);
+    if (table->lists_differ)
+        verdict_fail(v,
+                     "the publications have different column lists for %s.%s, which PostgreSQL "
+                     "refuses to send: ALTER PUBLICATION … SET TABLE … gives it the same in all",
+                     table->schema, table->name);
+    if (table->unpublished && !only)
+        warn_of_unpublished(table);
     if (table->no_identity)
         msg_info("table %s.%s has no primary key: a published UPDATE or DELETE of it fails at the "
                  "source until ALTER TABLE … REPLICA IDENTITY FULL",
@@ -206,7 +224,7 @@ static void test_tables(struct run *run, struct verdicts *v)
             verdict_fail(v, "table %s is not in the publication: ALTER PUBLICATION %s ADD TABLE %s",
                          a->tables.items[i], a->publications.items[0], a->tables.items[i]);
     for (struct table *table = run->tables; table; table = table->hh.next, n++)
-        test_table(table, a->snapshot != SNAPSHOT_NEVER, PQuser(run->loop.sql), v);
+        test_table(table, a->snapshot, PQuser(run->loop.sql), v);
     if (!n && !v->failures)
         verdict_fail(
             v,

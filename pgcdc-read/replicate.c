@@ -117,8 +117,12 @@ static bool stream(struct replication *r, struct trouble *t)
 {
     struct loop *l = &r->c->run->loop;
 
-    while (!ends(r)) {
+    for (;;) {
         char *data;
+        if (!stop_requested() && !changes_refresh(r->c, t))
+            return false;
+        if (ends(r))
+            return true;
         int n = source_copy_data(l->stream, &data);
         note_position(r);
         if (n > 0) {
@@ -131,8 +135,8 @@ static bool stream(struct replication *r, struct trouble *t)
             loop_push(l);
         } else if (n == 0) {
             int64_t until = changes_tick(r->c);
-            if (until < 0 || (r->stop_deadline && until > r->stop_deadline))
-                until = r->stop_deadline ? r->stop_deadline : -1;
+            if (r->stop_deadline && until > r->stop_deadline)
+                until = r->stop_deadline;
             loop_wait(l, PQsocket(l->stream), POLLIN, until);
             if (PQstatus(l->sql) != CONNECTION_OK) { /* and with it went the lock on the slot */
                 trouble_of_connection(t, l->sql);
@@ -142,8 +146,6 @@ static bool stream(struct replication *r, struct trouble *t)
             break;
         }
     }
-    if (ends(r))
-        return true;
     if (source_finish(l, l->stream, t))
         *t = (struct trouble){.text = "the server ended the replication"};
     return false;

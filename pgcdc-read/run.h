@@ -17,6 +17,7 @@ struct run {
     bool slot_exists;
     lsn_t slot_lsn;           /* confirmed_flush_lsn, as of the last look */
     struct table *tables;     /* hash by OID */
+    bool unread;              /* some of them are */
     struct progress progress; /* as the last run left it */
 };
 

@@ -160,12 +160,24 @@ static void place_columns(struct relation *r, const struct relation *sent, PGres
     }
 }
 
+/* Whether the catalog has a column in the key that is not sent: without it there is no key. */
+static bool key_is_hidden(const struct relation *r, PGresult *all)
+{
+    for (int i = 0; i < PQntuples(all); i++)
+        if (field_truth(all, i, r->identity == 'i' ? IDENTITY : PRIMARY) &&
+            !field_truth(all, i, SENT))
+            return true;
+    return false;
+}
+
 /* The catalog's part in columns that have their place: NOT NULL, and the key where the message says
  * nothing of it: under FULL it flags every column, under NOTHING none. */
 static void complete_columns(struct relation *r, PGresult *all)
 {
-    bool known = r->identity == 'd' || r->identity == 'i';
+    bool known = r->identity == 'd' || r->identity == 'i', hidden = key_is_hidden(r, all);
 
+    if (hidden && known && ~r->unpublished & (OP_UPDATE | OP_DELETE))
+        msg_die(EX_CONFIG, SHAPE_KEY_HIDDEN, r->schema, r->table);
     for (unsigned i = 0; i < r->ncolumns; i++) {
         struct column *c = &r->columns[i];
         bool primary = false;
@@ -174,7 +186,7 @@ static void complete_columns(struct relation *r, PGresult *all)
                 c->notnull = field_truth(all, row, NOTNULL);
                 primary = field_truth(all, row, PRIMARY);
             }
-        c->key = known ? c->key : primary;
+        c->key = !hidden && (known ? c->key : primary);
         r->nkey += c->key;
     }
 }
@@ -219,6 +231,8 @@ struct relation *shape_read(struct run *run, struct table *table, const struct p
         *t = (struct trouble){.text = "the table was dropped meanwhile"};
     } else if (all) {
         r = m ? shape_of_message(m) : shape_of_catalog(table, head, all);
+        if (run->arguments->snapshot != SNAPSHOT_ONLY) /* then there are no changes to miss */
+            r->unpublished = table->unpublished;
         place_columns(r, table->sent, all);
         complete_columns(r, all);
         r->relfilenode = PQntuples(head) ? field_number(head, 0, 3)

@@ -5,6 +5,13 @@
 #include "catalog.h"
 #include "pgoutput.h"
 
+/* A refusal; its %s are schema and table. */
+#define SHAPE_KEY_HIDDEN                                                                         \
+    "the publication leaves out a column of the key of %s.%s (a generated one, or one that is "  \
+    "not "                                                                                       \
+    "in the column list), so that UPDATE and DELETE cannot be followed: publish the column, or " \
+    "choose another REPLICA IDENTITY"
+
 /*
  * The shape of a table: as the message (PGOUTPUT_RELATION) says, or, without one, as the catalog
  * does. What a message does not say (attnums, names of types, the key under REPLICA IDENTITY FULL)

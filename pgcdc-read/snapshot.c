@@ -87,10 +87,11 @@ static PGresult *parts_of(struct run *run, const struct table *table)
                                 " WHERE c.oid = $1::oid";
     static const char leaves[] = "SELECT format('%I.%I', n.nspname, c.relname),"
                                  " c.relfilenode = pg_relation_filenode(c.oid)"
-                                 " FROM pg_partition_tree($1::oid::regclass) p"
-                                 " JOIN pg_class c ON c.oid = p.relid"
-                                 " JOIN pg_namespace n ON n.oid = c.relnamespace"
-                                 " WHERE p.isleaf AND c.relkind = 'r' ORDER BY 1";
+                                 " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+                                 " WHERE c.relkind = 'r' AND c.oid IN ("
+                                 " WITH RECURSIVE tree AS (SELECT $1::oid AS oid UNION"
+                                 "  SELECT inhrelid FROM pg_inherits JOIN tree ON inhparent = oid)"
+                                 " SELECT oid FROM tree) ORDER BY 1";
     char oid[16];
     struct trouble t;
 
@@ -197,6 +198,7 @@ static void read_table(struct run *run, struct table *table, lsn_t lsn)
     refuse_rewritten(run, table);
     frames_snapshot_end(out, table->oid, table->attempt, lsn, c.rows);
     table->from = lsn;
+    table->unread = false;
     msg_info("table %s.%s read rows=%llu lsn=%s", table->schema, table->name,
              (unsigned long long)c.rows, LSN_TEXT(lsn));
     PQclear(parts);
@@ -206,34 +208,29 @@ static void read_table(struct run *run, struct table *table, lsn_t lsn)
 /* ------------------------------------------------------------------ all of them */
 
 /* Decides for every table whether the snapshot that dbx-load has is one to go on from. */
-static unsigned tables_to_read(struct run *run)
+static void choose(struct run *run)
 {
     enum snapshot_mode mode = run->arguments->snapshot;
-    unsigned n = 0;
 
     progress_read(run);
     if (mode == SNAPSHOT_INITIAL && !run->progress.exists && run->loop.load.nsnapshots)
         msg_warn("the state file of pgcdc-read is missing: reading all tables again");
+    run->unread = false;
     for (struct table *table = run->tables; table; table = table->hh.next) {
         const struct load_snapshot *done = load_find(&run->loop.load, table->oid);
-        if (!done || mode == SNAPSHOT_ONLY) {
-            n += mode != SNAPSHOT_NEVER;
-            continue;
-        }
-        bool covered = progress_covers(run, table, done->attempt);
-        if (covered)
+        bool covered = done && progress_covers(run, table, done->attempt);
+        if (covered && mode != SNAPSHOT_ONLY)
             table->attempt = done->attempt;
-        if (covered || mode == SNAPSHOT_NEVER) {
+        if (done && (mode == SNAPSHOT_NEVER || table->attempt)) {
             table->from = done->lsn;
-            continue;
+            table->unread = false;
         }
-        if (run->progress.exists)
+        if (table->unread && done && mode == SNAPSHOT_INITIAL && run->progress.exists)
             msg_warn("table %s.%s was not replicated for a while, renamed, or not read to its end: "
                      "reading it again",
                      table->schema, table->name);
-        n++;
+        run->unread |= table->unread;
     }
-    return n;
 }
 
 /* Grows from run to run. */
@@ -245,7 +242,20 @@ static uint64_t new_attempt(const struct run *run, const struct table *table)
     return last && last->attempt >= attempt ? last->attempt + 1 : attempt;
 }
 
-static void read_tables(struct run *run, const char *snapshot, lsn_t lsn)
+/* A table that has gone meanwhile, from the publication or altogether, has nothing to be read. */
+static void leave_out_unlisted(struct run *run)
+{
+    for (struct table *table = run->tables; table; table = table->hh.next) {
+        if (!table->unread || table->listed)
+            continue;
+        msg_warn("table %s.%s is not published any more", table->schema, table->name);
+        free(table->membership);
+        table->membership = NULL;
+        table->selected = table->unread = false;
+    }
+}
+
+static void read_tables(struct run *run, const char *snapshot, lsn_t lsn, lsn_t position)
 {
     PGconn *sql = run->loop.sql;
     char *import = mem_printf("SET TRANSACTION SNAPSHOT '%s'", snapshot);
@@ -253,47 +263,65 @@ static void read_tables(struct run *run, const char *snapshot, lsn_t lsn)
 
     PQclear(command(run, sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", NULL));
     PQclear(command(run, sql, import, NULL));
-    if (!catalog_tables(run, &t)) /* their columns and filters may have changed since the start */
+    if (!catalog_tables(run, &t)) /* columns, filters, partitions: as of the snapshot */
         give_up(&t, NULL);
+    leave_out_unlisted(run);
     for (struct table *table = run->tables; table; table = table->hh.next)
-        if (table->selected && !table->from)
+        if (table->unread)
             table->attempt = new_attempt(run, table);
     /* ahead of the snapshots: a table is only taken as read when dbx-load has the attempt, too */
-    progress_write(run, run->loop.load.open_lsn);
+    progress_write(run, position);
     /* all of them first: one that cannot be replicated is found before a row of any is loaded */
     for (struct table *table = run->tables; table; table = table->hh.next)
-        if (table->selected && !table->from)
+        if (table->unread)
             announce_table(run, table, lsn);
     for (struct table *table = run->tables; table; table = table->hh.next)
-        if (table->selected && !table->from)
+        if (table->unread)
             read_table(run, table, lsn);
+    run->unread = false;
     PQclear(command(run, sql, "COMMIT", NULL));
     free(import);
 }
 
-lsn_t snapshot_take(struct run *run)
+/* Creates a slot, the main one or a temporary one, and reads what is unread at its consistent
+ * point, which it returns. */
+static lsn_t read_at_new_slot(struct run *run, bool temporary, lsn_t position)
 {
-    bool read = tables_to_read(run) > 0;
-    bool create = !run->slot_exists && run->arguments->create_slot;
     struct trouble t;
-    lsn_t lsn = 0;
-
-    if (!read)
-        progress_write(run, run->loop.load.open_lsn);
-    if (!read && !create)
-        return 0;
     PGconn *c = source_connect(&run->loop, run->arguments->conninfo, true, &t);
+
     if (!c)
         give_up(&t, NULL);
-    PGresult *created = create_slot(run, c, !create, read);
-    lsn = consistent_point(created);
-    if (create) {
+    PGresult *created = create_slot(run, c, temporary, run->unread);
+    lsn_t lsn = consistent_point(created);
+    if (!temporary) {
         run->slot_exists = true;
         run->slot_lsn = lsn;
     }
-    if (read)
-        read_tables(run, PQgetvalue(created, 0, 2), lsn);
+    if (run->unread)
+        read_tables(run, PQgetvalue(created, 0, 2), lsn, position);
     PQclear(created);
     PQfinish(c); /* a temporary slot goes with it */
+    return lsn;
+}
+
+lsn_t snapshot_take(struct run *run)
+{
+    bool create = !run->slot_exists && run->arguments->create_slot;
+
+    choose(run);
+    bool read = run->unread;
+    if (!read)
+        progress_write(run, run->loop.load.open_lsn);
+    lsn_t lsn = read || create ? read_at_new_slot(run, !create, run->loop.load.open_lsn) : 0;
     return read ? lsn : 0;
+}
+
+void snapshot_take_more(struct run *run, lsn_t position)
+{
+    bool quit = run->loop.quit_on_stop;
+
+    run->loop.quit_on_stop = true;
+    read_at_new_slot(run, true, position);
+    run->loop.quit_on_stop = quit;
 }

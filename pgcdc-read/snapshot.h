@@ -15,4 +15,8 @@
  */
 lsn_t snapshot_take(struct run *run);
 
+/* Reads what has become unread since, between two transactions of the stream, which stands at
+ * position. The stream's connection is kept alive meanwhile. A failure or a signal exits. */
+void snapshot_take_more(struct run *run, lsn_t position);
+
 #endif

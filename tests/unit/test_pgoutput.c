@@ -74,6 +74,7 @@ static const char update[] = "U\0\0\x40\0K\0\x02"
                              "2"
                              "u";
 static const char delete[] = "D\0\0\x40\0O\0\x01t\0\0\0\x01x";
+static const char message[] = "M\1\0\0\0\0\x01\x02\x03\x04p\0\0\0\0\x02\0\xff";
 static const char truncate[] = "T\0\0\0\x02\x03\0\0\x40\0\0\0\x40\x01";
 
 static void a_transaction_is_understood(void **state)
@@ -154,6 +155,14 @@ static void rows_are_understood(void **state)
     assert_int_equal(m.truncate.oids[1], 16385);
     assert_int_equal(m.truncate.flags, 3);
     free(copy);
+    GOOD(message, &m, &copy);
+    assert_int_equal(m.type, PGOUTPUT_MESSAGE);
+    assert_true(m.message.transactional);
+    assert_int_equal(m.message.lsn, 0x01020304);
+    assert_string_equal(m.message.prefix, "p");
+    assert_int_equal(m.message.len, 2);
+    assert_memory_equal(m.message.content, "\0\xff", 2);
+    free(copy);
 }
 
 static void no_message_can_be_cut_or_lengthened(void **state)
@@ -166,6 +175,7 @@ static void no_message_can_be_cut_or_lengthened(void **state)
     EXACT(update);
     EXACT(delete);
     EXACT(truncate);
+    EXACT(message);
 }
 
 static void bent_messages_are_refused(void **state)
