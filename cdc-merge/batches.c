@@ -6,6 +6,7 @@
 
 #include "msg.h"
 #include "sql.h"
+#include "sql_columns.h"
 
 /* The batch of the changes (owner 0), or of the snapshot of one table: they are open side by side.
  */
@@ -144,7 +145,7 @@ static bool needs_column_mapping(const struct shape *s)
     return false;
 }
 
-enum { MAX_PROPERTIES = 5 };
+enum { MAX_PROPERTIES = 7 };
 
 /* What a table that we make says of itself. `batch` and `source` are buffers for the texts. */
 static size_t make_properties(const struct batches *b, const struct staged *s,
@@ -155,6 +156,8 @@ static size_t make_properties(const struct batches *b, const struct staged *s,
     p[n++] = (struct sql_property){"pgcdc.pipeline", b->start->pipeline};
     p[n++] = (struct sql_property){"pgcdc.source", source->data};
     p[n++] = (struct sql_property){"pgcdc.table", s->table->source};
+    p[n++] = (struct sql_property){"pgcdc.mode", s->table->shape->kind == LOG ? "append" : "merge"};
+    p[n++] = (struct sql_property){"pgcdc.deletes", s->table->shape->soft ? "soft" : "hard"};
     if (batch->len > 0)
         p[n++] = (struct sql_property){"pgcdc.batch", batch->data};
     if (needs_column_mapping(s->table->shape))
@@ -276,7 +279,8 @@ static void end_snapshot(struct batches *b, struct frame *f)
     int64_t time = frame_int(f);
     const struct relation *r = t->shape->relation;
     struct open_batch *o = batch_of(b, t->oid);
-    staged_of(&o->staged, t); /* there is a step for an empty table, too */
+    /* there is a step for an empty table, too */
+    staged_of(&o->staged, t)->as_of = (struct staged_position){lsn, 0, time};
     buf_printf(&id, "%s-%" PRIu64, b->start->run, number);
 
     msgpack_packer *pk = stream_frame(b->out, "load", 1);
@@ -330,11 +334,11 @@ static struct staged *take_staged(struct batches *b, struct frame *f)
 static void take_clear(struct batches *b, struct frame *f)
 {
     struct staged *s = take_staged(b, f);
-    uint64_t lsn = frame_uint(f), seq = frame_uint(f);
-    if (lsn > INT64_MAX || seq > INT64_MAX)
-        frame_bad(f, "a position is too large");
+    struct staged_position at = rows_position(f);
+    if (s->table->shape->kind == LOG)
+        frame_bad(f, "a table that is appended to keeps its rows");
     rows_close(b->rows);
-    staged_clear(s, lsn, seq);
+    staged_clear(s, &at);
 }
 
 static void take_row(struct batches *b, struct frame *f,
@@ -375,6 +379,16 @@ static void take_remove(struct batches *b, struct frame *f)
     take_row(b, f, rows_remove);
 }
 
+static void take_retire(struct batches *b, struct frame *f)
+{
+    take_row(b, f, rows_retire);
+}
+
+static void take_event(struct batches *b, struct frame *f)
+{
+    take_row(b, f, rows_event);
+}
+
 static void take_net(struct batches *b, struct frame *f)
 {
     take_row(b, f, rows_net);
@@ -387,16 +401,12 @@ bool batches_take(struct batches *b, struct frame *f)
         unsigned elements;
         void (*take)(struct batches *b, struct frame *f);
     } kinds[] = {
-        {"upsert", 6, take_upsert},
-        {"remove", 5, take_remove},
-        {"net", 6, take_net},
-        {"clear", 4, take_clear},
-        {"part", 2, begin_part},
-        {"part-end", 2, end_part},
-        {"relation", 4, take_relation},
-        {"message", 4, take_message},
-        {"batch", 4, end_batch},
-        {"snapshot-batch", 6, end_snapshot},
+        {"upsert", 6, take_upsert},     {"remove", 5, take_remove},
+        {"net", 6, take_net},           {"event", 6, take_event},
+        {"retire", 6, take_retire},     {"clear", 4, take_clear},
+        {"part", 2, begin_part},        {"part-end", 2, end_part},
+        {"relation", 4, take_relation}, {"message", 4, take_message},
+        {"batch", 4, end_batch},        {"snapshot-batch", 6, end_snapshot},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (!frame_is(f, kinds[i].type))

@@ -28,6 +28,16 @@ struct rows {
 
 /* ---- the files ---- */
 
+/* The two columns that each kind of table has of its own. */
+static const struct parquet_column own_columns[][2] = {
+    [KEYED] = {{.name = "_removed", .type = PARQUET_BOOLEAN},
+               {.name = "_unchanged", .type = PARQUET_INT32, .shape = PARQUET_LIST}},
+    [MULTISET] = {{.name = "_cdc_row", .type = PARQUET_STRING},
+                  {.name = "_count", .type = PARQUET_INT64}},
+    [LOG] = {{.name = "_cdc_op", .type = PARQUET_STRING},
+             {.name = "_cdc_unchanged", .type = PARQUET_STRING, .shape = PARQUET_LIST}},
+};
+
 struct parquet_column *rows_columns(const struct shape *s, size_t *n)
 {
     struct parquet_column *c = mem_alloc((2 * (size_t)s->ncolumns + 6) * sizeof *c);
@@ -42,14 +52,8 @@ struct parquet_column *rows_columns(const struct shape *s, size_t *n)
         c[at] = s->columns[i].parquet;
         c[at++].name = s->columns[i].carried;
     }
-    if (s->nkey > 0) {
-        c[at++] = (struct parquet_column){.name = "_removed", .type = PARQUET_BOOLEAN};
-        c[at++] = (struct parquet_column){
-            .name = "_unchanged", .type = PARQUET_INT32, .shape = PARQUET_LIST};
-    } else {
-        c[at++] = (struct parquet_column){.name = "_cdc_row", .type = PARQUET_STRING};
-        c[at++] = (struct parquet_column){.name = "_count", .type = PARQUET_INT64};
-    }
+    c[at++] = own_columns[s->kind][0];
+    c[at++] = own_columns[s->kind][1];
     c[at++] = (struct parquet_column){.name = "_cdc_lsn", .type = PARQUET_INT64};
     c[at++] = (struct parquet_column){.name = "_cdc_seq", .type = PARQUET_INT64};
     c[at++] = (struct parquet_column){.name = "_cdc_commit_time", .type = PARQUET_TIMESTAMP};
@@ -65,12 +69,22 @@ static size_t carried_at(const struct shape *s)
     return s->ncolumns;
 }
 
-static size_t special_at(const struct shape *s) /* _removed or _cdc_row; the others follow */
+static size_t special_at(const struct shape *s) /* the kind's own two; the others follow */
 {
     return s->ncolumns + s->nkey;
 }
 
-enum { REMOVED = 0, UNCHANGED = 1, ROW = 0, COUNT = 1, LSN, SEQ, COMMIT_TIME, UNREPRESENTABLE };
+enum {
+    REMOVED = 0,
+    UNCHANGED = 1, /* of a log, too */
+    ROW = 0,
+    COUNT = 1,
+    OP = 0,
+    LSN = 2,
+    SEQ,
+    COMMIT_TIME,
+    UNREPRESENTABLE
+};
 
 void rows_flush(struct stream_out *out)
 {
@@ -262,14 +276,9 @@ static void expect_values(const struct rows *r, struct frame *f)
         frame_bad(f, "it has not as many values as the table has columns");
 }
 
-struct position {
-    uint64_t lsn, seq;
-    int64_t time;
-};
-
-static struct position take_position(struct frame *f)
+struct staged_position rows_position(struct frame *f)
 {
-    struct position p;
+    struct staged_position p;
     p.lsn = frame_uint(f);
     p.seq = frame_uint(f);
     p.time = frame_int(f);
@@ -278,7 +287,7 @@ static struct position take_position(struct frame *f)
     return p;
 }
 
-static void put_position(struct rows *r, const struct position *p)
+static void put_position(struct rows *r, const struct staged_position *p)
 {
     size_t at = special_at(r->shape);
     parquet_put(r->parquet, at + LSN, &(union parquet_value){.i = (int64_t)p->lsn});
@@ -295,10 +304,11 @@ static bool is_first_key(const struct shape *s, unsigned i)
     return true;
 }
 
-static void expect_key(const struct rows *r, const struct frame *f, bool key)
+static void expect(const struct frame *f, bool right)
 {
-    if ((r->shape->nkey > 0) != key)
-        frame_bad(f, key ? "the table has no key" : "the table has a key");
+    if (!right)
+        frame_bad(f, "the table is of another kind: its key, --mode and --delete say which rows it "
+                     "has");
 }
 
 /* The keys under which unchanged values of the row are known. */
@@ -323,13 +333,12 @@ static void take_carry(struct rows *r, struct frame *f, bool unchanged)
     r->to->files[r->to->nfiles - 1].carries = true;
 }
 
-void rows_upsert(struct rows *r, struct frame *f)
+static void put_row(struct rows *r, struct frame *f, bool removed)
 {
     const struct shape *s = r->shape;
     size_t special = special_at(s);
     bool unchanged = false;
-    expect_key(r, f, true);
-    struct position p = take_position(f);
+    struct staged_position p = rows_position(f);
     expect_values(r, f);
     for (unsigned i = 0; i < s->ncolumns; i++) {
         const struct target_column *c = &s->columns[i];
@@ -346,16 +355,28 @@ void rows_upsert(struct rows *r, struct frame *f)
         }
     }
     take_carry(r, f, unchanged);
-    parquet_put(r->parquet, special + REMOVED, &(union parquet_value){.i = 0});
+    parquet_put(r->parquet, special + REMOVED, &(union parquet_value){.i = removed});
     put_position(r, &p);
     end_row(r);
+}
+
+void rows_upsert(struct rows *r, struct frame *f)
+{
+    expect(f, r->shape->kind == KEYED);
+    put_row(r, f, false);
+}
+
+void rows_retire(struct rows *r, struct frame *f)
+{
+    expect(f, r->shape->soft);
+    put_row(r, f, true);
 }
 
 void rows_remove(struct rows *r, struct frame *f)
 {
     const struct shape *s = r->shape;
-    expect_key(r, f, true);
-    struct position p = take_position(f);
+    expect(f, s->kind == KEYED && !s->soft);
+    struct staged_position p = rows_position(f);
     expect_values(r, f);
     for (unsigned i = 0; i < s->ncolumns; i++) {
         struct mp_token t;
@@ -385,8 +406,8 @@ void rows_net(struct rows *r, struct frame *f)
 {
     const struct shape *s = r->shape;
     size_t special = special_at(s);
-    expect_key(r, f, false);
-    struct position p = take_position(f);
+    expect(f, s->kind == MULTISET);
+    struct staged_position p = rows_position(f);
     expect_values(r, f);
     buf_clear(&r->line);
     for (unsigned i = 0; i < s->ncolumns; i++) {
@@ -413,6 +434,31 @@ void rows_net(struct rows *r, struct frame *f)
         row.bytes.data = "";
     parquet_put(r->parquet, special + ROW, &row);
     parquet_put(r->parquet, special + COUNT, &(union parquet_value){.i = count});
+    put_position(r, &p);
+    end_row(r);
+}
+
+void rows_event(struct rows *r, struct frame *f)
+{
+    const struct shape *s = r->shape;
+    size_t special = special_at(s), len;
+    expect(f, s->kind == LOG);
+    struct staged_position p = rows_position(f);
+    const char *op = frame_str(f, &len);
+    if (len != 1 || !memchr("riudt", *op, 5))
+        frame_bad(f, "an event is one of r, i, u, d and t");
+    parquet_put(r->parquet, special + OP, &(union parquet_value){.bytes = {op, len}});
+    expect_values(r, f);
+    for (unsigned i = 0; i < s->ncolumns; i++) {
+        const char *name = s->columns[i].name;
+        struct mp_token t;
+        enum value_kind kind = next_value(f, &t);
+        if (kind == VALUE)
+            put_value(r, i, &s->columns[i], &t);
+        else if (kind == UNCHANGED_VALUE)
+            parquet_put(r->parquet, special + UNCHANGED,
+                        &(union parquet_value){.bytes = {name, strlen(name)}});
+    }
     put_position(r, &p);
     end_row(r);
 }

@@ -7,7 +7,8 @@
  *
  *   k1, …                       key columns: where the unchanged values of the row are to be found,
  *                               if not under its own key
- *   _removed                    BOOLEAN: the key is gone
+ *   _removed                    BOOLEAN: the key is gone (where deletes are soft, the row has its
+ *                               last values)
  *   _unchanged                  LIST of INT: the attnums of the columns whose values are elsewhere
  *
  * of one without:
@@ -16,7 +17,12 @@
  *                               two rows are equal
  *   _count                      BIGINT: copies added, or, below 0, removed
  *
- * and of both _cdc_lsn, _cdc_seq, _cdc_commit_time and _cdc_unrepresentable, as in the table. */
+ * of one that is appended to:
+ *
+ *   _cdc_op                     STRING: r, i, u, d or t
+ *   _cdc_unchanged              LIST of STRING: the names of the columns whose values did not come
+ *
+ * and of all _cdc_lsn, _cdc_seq, _cdc_commit_time and _cdc_unrepresentable, as in the table. */
 #ifndef CDC_MERGE_ROWS_H
 #define CDC_MERGE_ROWS_H
 
@@ -35,10 +41,15 @@ void rows_free(struct rows *r);
 /* Begin a file for the table; its name is taken over. One file is open at a time. */
 void rows_open(struct rows *r, struct staged *to, char *name);
 
-/* Append the row of an upsert, remove or net frame, whose OID has been taken out already. What is
+/* Take a position out of a frame. */
+struct staged_position rows_position(struct frame *f);
+
+/* Append the row of a frame of that type, whose OID has been taken out already. What is
  * wrong in the frame ends the program (65). */
 void rows_upsert(struct rows *r, struct frame *f);
+void rows_retire(struct rows *r, struct frame *f);
 void rows_remove(struct rows *r, struct frame *f);
+void rows_event(struct rows *r, struct frame *f);
 void rows_net(struct rows *r, struct frame *f);
 
 /* The table of the open file, or NULL. */

@@ -22,17 +22,14 @@ struct sql_property {
     const char *key, *value;
 };
 
-/* The columns that we add to a table; i from 0, NULL behind the last one. */
-const char *sql_added_column(const struct shape *s, size_t i, const char **type);
-
 /* CREATE TABLE … AS SELECT all that a snapshot staged. */
 void sql_create(struct buf *sql, const struct sql_place *at, const struct staged *s,
                 const struct sql_property *properties, size_t nproperties);
 
-/* Make an existing table what a snapshot staged; rows that it lacks go. */
+/* Make an existing table what a snapshot staged; rows that it lacks go. A log gets it added. */
 void sql_replace(struct buf *sql, const struct sql_place *at, const struct staged *s);
 
-/* Apply the changes of a batch. With a key, harmless to repeat. */
+/* Apply the changes of a batch. Harmless to repeat for a table that has a key there. */
 void sql_change(struct buf *sql, const struct sql_place *at, const struct staged *s);
 
 #endif

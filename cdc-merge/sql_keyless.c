@@ -1,5 +1,6 @@
 #include "sql_keyless.h"
 
+#include "sql_columns.h"
 #include "sql_source.h"
 
 void sql_copies(struct buf *sql, const char *count)
@@ -7,13 +8,17 @@ void sql_copies(struct buf *sql, const char *count)
     buf_printf(sql, "\nLATERAL VIEW explode(sequence(CAST(1 AS BIGINT), %s)) e AS _copy", count);
 }
 
-static void put_insert(struct buf *sql, const struct sql_place *at, const struct staged *s)
+void sql_append(struct buf *sql, const struct sql_place *at, const struct staged *s)
 {
     buf_str(sql, "INSERT INTO ");
     sql_target(sql, at, s);
     buf_str(sql, " (");
     sql_column_names(sql, s->table->shape);
     buf_str(sql, ")\nSELECT ");
+    if (s->nfiles == s->first_file) {
+        sql_no_rows(sql, s->table->shape);
+        return;
+    }
     sql_column_values(sql, s->table->shape);
     buf_str(sql, "\nFROM (\n");
     sql_files(sql, at, s);
@@ -36,17 +41,12 @@ static void put_net(struct buf *sql, const struct sql_place *at, const struct st
 }
 
 /* Delta cannot remove two of five equal rows: a MERGE removes every row that it matches. So all
- * copies go (the row that has _match), and those that shall stay come anew (the rows without). */
-void sql_change_keyless(struct buf *sql, const struct sql_place *at, const struct staged *s,
-                        bool anew)
+ * copies go (the row that has _match), and those that shall stay come anew (the rows without).
+ * `anew`: remove all that is in the table first. */
+static void put_merge(struct buf *sql, const struct sql_place *at, const struct staged *s,
+                      bool anew)
 {
-    if (!anew && !s->removes) {
-        put_insert(sql, at, s);
-        return;
-    }
-    buf_str(sql, "MERGE INTO ");
-    sql_target(sql, at, s);
-    buf_str(sql, " AS t\nUSING (");
+    sql_merge_into(sql, at, s);
     put_net(sql, at, s);
     if (anew) {
         buf_str(sql, "\nSELECT CAST(NULL AS STRING) AS _match, n._cdc_row, n.r.* FROM n");
@@ -77,4 +77,25 @@ void sql_change_keyless(struct buf *sql, const struct sql_place *at, const struc
     buf_str(sql, ")");
     if (anew)
         buf_str(sql, "\nWHEN NOT MATCHED BY SOURCE THEN DELETE");
+}
+
+void sql_replace_keyless(struct buf *sql, const struct sql_place *at, const struct staged *s)
+{
+    if (s->nfiles > s->first_file) {
+        put_merge(sql, at, s, true);
+        return;
+    }
+    sql_merge_into(sql, at, s);
+    sql_empty_source(sql);
+    buf_str(sql, "\nWHEN NOT MATCHED BY SOURCE THEN DELETE");
+}
+
+void sql_change_keyless(struct buf *sql, const struct sql_place *at, const struct staged *s)
+{
+    if (s->cleared)
+        sql_replace_keyless(sql, at, s);
+    else if (s->removes)
+        put_merge(sql, at, s, false);
+    else
+        sql_append(sql, at, s);
 }

@@ -1,5 +1,6 @@
 #include "sql_source.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "quote.h"
@@ -14,6 +15,20 @@ void sql_join_permit(struct buf *sql)
     buf_str(sql, " JOIN parquet.`");
     buf_char(sql, SQL_PERMIT);
     buf_str(sql, "` AS p ON p._permit = 1");
+}
+
+void sql_merge_into(struct buf *sql, const struct sql_place *at, const struct staged *s)
+{
+    buf_str(sql, "MERGE INTO ");
+    sql_target(sql, at, s);
+    buf_str(sql, " AS t\nUSING (");
+}
+
+void sql_empty_source(struct buf *sql)
+{
+    buf_str(sql, "SELECT _permit FROM parquet.`");
+    buf_char(sql, SQL_PERMIT);
+    buf_str(sql, "`) AS s\nON t._cdc_seq = -s._permit");
 }
 
 bool sql_is_unchanged(const struct staged *s, const struct target_column *c)
@@ -106,8 +121,8 @@ static void put_details(struct buf *sql, const struct staged *s, size_t file)
         const struct target_column *c = &shape->columns[i];
         if (!sql_is_unchanged(s, c))
             continue;
-        buf_printf(sql, ", IF(_removed OR array_contains(_unchanged, %d), NULL, struct(",
-                   c->attnum);
+        buf_printf(sql, ", IF(%sarray_contains(_unchanged, %d), NULL, struct(",
+                   shape->soft ? "" : "_removed OR ", c->attnum);
         put_column(sql, f, c, c->staged);
         buf_str(sql, " AS v");
         if (c->fallible) {
@@ -128,6 +143,24 @@ static void put_details(struct buf *sql, const struct staged *s, size_t file)
     }
 }
 
+/* The columns that are ours. Rows of a file that has ended are gone since then, unless they were
+ * already. */
+static void put_own(struct buf *sql, const struct shape *s, const struct staged_file *f)
+{
+    static const char *const own[] = {
+        [KEYED] = "_removed", [MULTISET] = "_cdc_row, _count", [LOG] = "_cdc_op, _cdc_unchanged"};
+    if (!f->ended)
+        buf_printf(sql, "%s, _cdc_lsn, _cdc_seq, _cdc_commit_time, _cdc_unrepresentable",
+                   own[s->kind]);
+    else
+        buf_printf(sql,
+                   "true AS _removed, IF(_removed, _cdc_lsn, %" PRIu64 ") AS _cdc_lsn, "
+                   "IF(_removed, _cdc_seq, %" PRIu64 ") AS _cdc_seq, "
+                   "IF(_removed, _cdc_commit_time, timestamp_micros(%" PRId64
+                   ")) AS _cdc_commit_time, _cdc_unrepresentable",
+                   f->end.lsn, f->end.seq, f->end.time);
+}
+
 static void put_files(struct buf *sql, const struct sql_place *at, const struct staged *s,
                       bool details)
 {
@@ -144,8 +177,7 @@ static void put_files(struct buf *sql, const struct sql_place *at, const struct 
             put_named(sql, f, c, c->staged);
             buf_str(sql, ", ");
         }
-        buf_str(sql, shape->nkey > 0 ? "_removed" : "_cdc_row, _count");
-        buf_str(sql, ", _cdc_lsn, _cdc_seq, _cdc_commit_time, _cdc_unrepresentable");
+        put_own(sql, shape, f);
         if (details)
             put_details(sql, s, i);
         buf_str(sql, " FROM parquet.`");
@@ -291,7 +323,7 @@ static void put_carried(struct buf *sql, const struct sql_place *at, const struc
     buf_str(sql, "\nLEFT JOIN ");
     sql_target(sql, at, s);
     buf_str(sql, " AS o ON ");
-    if (s->cleared) /* nothing is carried from before a TRUNCATE */
+    if (s->cleared && !shape->soft) /* nothing is carried from before a TRUNCATE */
         buf_str(sql, "false AND ");
     const char *and = "";
     for (unsigned i = 0; i < shape->ncolumns; i++) {

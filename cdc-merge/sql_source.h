@@ -7,6 +7,13 @@
 /* `catalog`.`schema`.`table` */
 void sql_target(struct buf *sql, const struct sql_place *at, const struct staged *s);
 
+/* MERGE INTO … AS t USING ( */
+void sql_merge_into(struct buf *sql, const struct sql_place *at, const struct staged *s);
+
+/* The source of such a MERGE, up to its ON: its one row matches nothing, for ordinals are never
+ * below 0. */
+void sql_empty_source(struct buf *sql);
+
 /* JOIN of the permit, which never changes the rows. */
 void sql_join_permit(struct buf *sql);
 

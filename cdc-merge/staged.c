@@ -25,12 +25,30 @@ struct staged_file *staged_add_file(struct staged *s, char *name)
     return f;
 }
 
-void staged_clear(struct staged *s, lsn_t lsn, uint64_t seq)
+/* A row that is gone stays so: of several TRUNCATEs the first after a row is the one that counts.
+ */
+static void end_files(struct staged *s, const struct staged_position *at)
 {
+    for (size_t i = 0; i < s->nfiles; i++) {
+        if (s->files[i].ended)
+            continue;
+        s->files[i].ended = true;
+        s->files[i].end = *at;
+    }
+    if (!s->cleared)
+        s->clear = *at;
+    s->cleared = true;
+}
+
+void staged_clear(struct staged *s, const struct staged_position *at)
+{
+    if (s->table->shape->soft) {
+        end_files(s, at);
+        return;
+    }
     s->first_file = s->nfiles;
     s->cleared = true;
-    s->clear_lsn = lsn;
-    s->clear_seq = seq;
+    s->clear = *at;
     memset(s->unchanged, 0, sizeof s->unchanged);
     s->removes = false;
     s->copies = false;

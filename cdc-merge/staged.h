@@ -9,11 +9,19 @@
 
 enum { ATTNUM_MAX = 1600 }; /* MaxHeapAttributeNumber */
 
+struct staged_position {
+    lsn_t lsn;
+    uint64_t seq;
+    int64_t time; /* of the commit */
+};
+
 struct staged_file {
     char *name;
     const struct shape *shape;
     uint64_t rows;
     bool carries; /* a row has unchanged values that are known under another key */
+    bool ended;   /* where deletes are soft: a TRUNCATE came later, and what is there ended */
+    struct staged_position end;
 };
 
 /* The smallest and largest value of the first key column, for readers that can skip files. */
@@ -28,12 +36,14 @@ struct staged {
     struct table *table;
     struct staged_file *files;
     size_t nfiles;
-    size_t first_file; /* the ones before came before a TRUNCATE, and hold nothing any more */
+    size_t first_file; /* the ones before came before a TRUNCATE, and hold nothing any more (unless
+                          deletes are soft) */
+
+    struct staged_position as_of; /* of a snapshot */
 
     /* Of the files that count. */
-    bool cleared; /* the table was truncated: */
-    lsn_t clear_lsn;
-    uint64_t clear_seq;
+    bool cleared; /* the table was truncated, and older rows of the target are no more: */
+    struct staged_position clear;
     uint8_t unchanged[ATTNUM_MAX / 8 + 1]; /* a bit per attnum: some row has it unchanged */
     bool removes;                          /* without a key: copies of rows go away */
     bool copies;                           /* without a key: several of one row come */
@@ -46,8 +56,8 @@ struct staged *staged_of(struct staged **list, struct table *t);
 /* Take `name` over for a new file of the table's newest shape. Pointers to files become void. */
 struct staged_file *staged_add_file(struct staged *s, char *name);
 
-/* The table was truncated: void everything so far. */
-void staged_clear(struct staged *s, lsn_t lsn, uint64_t seq);
+/* The table was truncated: everything so far is void, or has ended. */
+void staged_clear(struct staged *s, const struct staged_position *at);
 
 static inline void staged_set_unchanged(struct staged *s, int attnum)
 {

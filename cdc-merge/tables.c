@@ -135,8 +135,11 @@ static struct shape *shape_new(struct relation *r, const struct types_options *t
     s->columns = mem_alloc(r->ncolumns * sizeof *s->columns);
     for (unsigned i = 0; i < r->ncolumns; i++) {
         types_column(&r->columns[i], types, &s->columns[i]);
+        s->columns[i].key &= !r->append;
         s->nkey += s->columns[i].key;
     }
+    s->kind = r->append ? LOG : s->nkey > 0 ? KEYED : MULTISET;
+    s->soft = r->soft && s->kind == KEYED;
     s->staged = rows_columns(s, &s->nstaged);
     return s;
 }

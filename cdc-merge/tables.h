@@ -7,11 +7,17 @@
 
 #include "types.h"
 
+/* What a table is in Databricks: rows told apart by a key; equal rows, counted; or a row for every
+ * event, where a key of the source means nothing. */
+enum table_kind { KEYED, MULTISET, LOG };
+
 /* What a `relation` frame said. It lives as long as its table: files of a batch may be of an older
  * shape than the table has when the batch closes. */
 struct shape {
     struct shape *older;
     struct relation *relation;
+    enum table_kind kind;
+    bool soft; /* KEYED: rows that are gone stay, marked */
     unsigned ncolumns, nkey;
     struct target_column *columns; /* in the relation's order */
     struct parquet_column *staged; /* columns of a staged file, see rows.h */

@@ -57,6 +57,8 @@ def test_a_batch_becomes_a_file_and_a_load_frame():
         "pgcdc.pipeline": "pipe",
         "pgcdc.source": "7/db",
         "pgcdc.table": "public.t",
+        "pgcdc.mode": "merge",
+        "pgcdc.deletes": "hard",
     }
     assert "create" not in step and len(step["apply"]) == 2
 

@@ -28,6 +28,7 @@ class World:
 
     def __init__(self, chance, key_type):
         self.chance, self.key_type, self.rows, self.counter = chance, key_type, {}, 0
+        self.gone = {}  # same(key): the last values, and since when
 
     def same(self, key):
         """Which row a key's text means."""
@@ -52,13 +53,20 @@ class World:
                 new[name] = sent[name] = fresh
         return new, sent
 
+    def put(self, key, values):
+        self.rows[key] = values
+        self.gone.pop(self.same(key), None)
+
+    def drop(self, key, now):
+        self.gone[self.same(key)] = (self.rows.pop(key), now)
+
     def insert(self):
         free = [k for k in KEYS[self.key_type] if self.same(k) not in map(self.same, self.rows)]
         key = self.chance.choice(free)
-        self.rows[key] = self.full()
+        self.put(key, self.full())
         return ("insert", key, dict(self.rows[key]))
 
-    def event(self):
+    def event(self, now):
         taken = {self.same(key) for key in self.rows}
         free = [k for k in KEYS[self.key_type] if self.same(k) not in taken]
         if free and (not self.rows or self.chance.random() < 0.25):
@@ -66,61 +74,75 @@ class World:
         key = self.chance.choice(list(self.rows))
         kind = self.chance.random()
         if kind < 0.25:
-            del self.rows[key]
+            self.drop(key, now)
             return ("delete", key)
         others = [k for k in KEYS[self.key_type] if k != key and self.same(k) == self.same(key)]
         new, sent = self.updated(self.rows[key])
         if kind < 0.6 and free + others:
-            del self.rows[key]
+            self.drop(key, now)
             to = self.chance.choice(free + others)
-            self.rows[to] = new
+            self.put(to, new)
             return ("move", key, to, sent)
         self.rows[key] = new
         return ("update", key, sent)
 
 
-def fold(part, position, event):
-    """What cdc-batch does: part maps a key to (position, values or None, carried from)."""
+ALL_UNCHANGED = dict.fromkeys("abn", UNCHANGED)
+
+
+def fold(part, position, event, soft):
+    """What cdc-batch does: part maps a key to (position, values or None, carried from, gone)."""
 
     def fill(key, sent):
         known = part.get(key)
-        if known is None or known[1] is None:
+        if known is None or known[3]:
             return dict(sent), key
         return {
             name: known[1][name] if value is UNCHANGED else value for name, value in sent.items()
         }, known[2]
 
+    def leave(key):
+        values, origin = fill(key, ALL_UNCHANGED) if soft else (None, key)
+        return (position, values, origin, True)
+
     kind, key = event[:2]
     if kind == "insert":
-        part[key] = (position, event[2], key)
+        part[key] = (position, event[2], key, False)
     elif kind == "delete":
-        part[key] = (position, None, key)
+        part[key] = leave(key)
     elif kind == "update":
-        values, origin = fill(key, event[2])
-        part[key] = (position, values, origin)
+        part[key] = (position, *fill(key, event[2]), False)
     else:
-        values, origin = fill(key, event[3])
-        part[key] = (position, None, key)
-        part[event[2]] = (position, values, origin)
+        moved = fill(key, event[3])
+        part[key] = leave(key)
+        part[event[2]] = (position, *moved, False)
+
+
+def truncate(part, position, soft):
+    if not soft:
+        part.clear()
+    for key, (_, values, origin, gone) in part.items():
+        if not gone:
+            part[key] = (position, values, origin, True)
 
 
 def part_frames(oid, folded):
     for world, part in folded.items():
-        for key, ((lsn, seq), values, origin) in part.items():
+        for key, (at, values, origin, gone) in part.items():
             mine = [str(world), key]
             if values is None:
-                yield ["remove", oid, lsn, seq, 0, mine + [None] * 3]
+                yield ["remove", oid, *at, mine + [None] * 3]
             else:
                 carry = None if origin == key else [str(world), origin]
                 row = mine + [values["a"], values["b"], values["n"]]
-                yield ["upsert", oid, lsn, seq, 0, row, carry]
+                yield ["retire" if gone else "upsert", oid, *at, row, carry]
 
 
 class History:
     """Worlds that change, and the frames that say so."""
 
-    def __init__(self, seed, key_type):
-        self.chance = random.Random(seed)
+    def __init__(self, seed, key_type, soft):
+        self.chance, self.soft = random.Random(seed), soft
         self.oid, self.lsn, self.number, self.part = 100, 1000, 0, 0
         self.worlds = [World(self.chance, key_type) for _ in range(WORLDS)]
         for world in self.worlds:
@@ -137,7 +159,12 @@ class History:
                 column(4, "b c", "text"),
                 column(5, "n", "numeric"),
             ],
+            deletes="soft" if soft else "hard",
         )
+
+    def at(self, seq):
+        """A position, and its time."""
+        return self.lsn, seq, self.lsn * 1000 + seq
 
     def one_part(self, owner, rows):
         self.part += 1
@@ -146,31 +173,42 @@ class History:
     def snapshot(self, parts=2):
         self.lsn += 10
         rows = [
-            ["upsert", self.oid, self.lsn, 0, 0, [str(i), k, v["a"], v["b"], v["n"]], None]
+            ["upsert", self.oid, *self.at(0), [str(i), k, v["a"], v["b"], v["n"]], None]
             for i, world in enumerate(self.worlds)
             for k, v in world.rows.items()
         ]
         frames, self.number = [], self.number + 1
         for i in range(parts):
             frames += self.one_part(self.oid, rows[i::parts])
-        return frames + [["snapshot-batch", self.number, self.oid, 1, self.lsn, 0, len(rows)]]
+        end = ["snapshot-batch", self.number, self.oid, 1, self.lsn, self.at(0)[2], len(rows)]
+        return [*frames, end]
 
-    def changes(self, parts, truncate_in=None):
+    def vanish(self):
+        """Some rows go, which nobody but the next snapshot says."""
+        self.lsn += 10
+        for world in self.worlds:
+            for key in list(world.rows):
+                if self.chance.random() < 0.3:
+                    world.drop(key, self.lsn * 1000 + 10_000)
+
+    def changes(self, parts, truncates=()):
+        """truncates: pairs of part and step, from 0."""
         frames, self.lsn, seq = [], self.lsn + 10, 0
         for number in range(parts):
             folded, clear = collections.defaultdict(dict), []
-            half = 3 if number == truncate_in else 0
             for step in range(6):
-                if half and step == half:
+                if (number, step) in truncates:
                     seq += 1
-                    folded.clear()
-                    clear = [["clear", self.oid, self.lsn, seq, 0]]
-                    for world in self.worlds:
-                        world.rows.clear()
+                    clear = clear or [["clear", self.oid, *self.at(seq)]]
+                    for i, world in enumerate(self.worlds):
+                        truncate(folded[i], self.at(seq), self.soft)
+                        for key in list(world.rows):
+                            world.drop(key, self.at(seq)[2])
                 for i, world in enumerate(self.worlds):
                     if self.chance.random() < 0.4:
                         seq += 1
-                        fold(folded[i], (self.lsn, seq), world.event())
+                        event = world.event(self.at(seq)[2])
+                        fold(folded[i], self.at(seq), event, self.soft)
             frames += self.one_part(0, clear + list(part_frames(self.oid, folded)))
         self.number += 1
         return frames + [["batch", self.number, self.lsn - 10, self.lsn, 0]]
@@ -178,35 +216,40 @@ class History:
     def expected(self):
         rows = []
         for i, world in enumerate(self.worlds):
-            for key, v in world.rows.items():
+            living = [(world.same(key), v, None) for key, v in world.rows.items()]
+            gone = [(key, *last) for key, last in world.gone.items() if self.soft]
+            for key, v, since in living + gone:
                 n, lost = v["n"], None
                 if n in ("NaN", "123456789012.25", "0.125"):
                     n, lost = None, n
                 elif n is not None:
                     n = f"{float(n):.2f}"
-                rows.append([str(i), world.same(key), v["a"], v["b"], n, lost])
+                since = since and str(since)
+                rows.append([str(i), key, v["a"], v["b"], n, lost, since])
         return sorted(rows, key=repr)
 
 
 SELECT = """SELECT CAST(world AS STRING), CAST(`Key` AS STRING), a, `b c`, CAST(n AS STRING),
-    try_element_at(_cdc_unrepresentable, 'n')
+    try_element_at(_cdc_unrepresentable, 'n'), {}
     FROM {} WHERE _cdc_unrepresentable IS NULL OR size(_cdc_unrepresentable) = 1"""
 
 
-def actual(loader, table, key_type):
-    rows = loader.rows(SELECT.format(table))
+def actual(loader, table, key_type, soft):
+    since = "CAST(unix_micros(_cdc_deleted_at) AS STRING)" if soft else "NULL"
+    rows = loader.rows(SELECT.format(since, table))
     if key_type != "text":
         rows = [[row[0], str(float(row[1]) + 0), *row[2:]] for row in rows]
     return sorted(rows, key=repr)
 
 
 @pytest.mark.deadline(900)
+@pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
 @pytest.mark.parametrize("key_type", KEYS)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_changes_folded_into_parts_leave_what_they_leave_one_by_one(
-    warehouse, catalog, seed, key_type
+    warehouse, catalog, seed, key_type, soft
 ):
-    loader, history = Loader(warehouse, catalog), History(seed, key_type)
+    loader, history = Loader(warehouse, catalog), History(seed, key_type, soft)
     table = f"`{catalog}`.public.keyed"
 
     def apply(what, frames):
@@ -217,7 +260,7 @@ def test_changes_folded_into_parts_leave_what_they_leave_one_by_one(
         )
         for again in ("", " again") if frames[-1][0] == "batch" else ("",):
             statements = loader.load(output)
-            different = actual(loader, table, key_type), history.expected()
+            different = actual(loader, table, key_type, soft), history.expected()
             if different[0] != different[1]:
                 missing = [row for row in different[1] if row not in different[0]]
                 extra = [row for row in different[0] if row not in different[1]]
@@ -226,7 +269,9 @@ def test_changes_folded_into_parts_leave_what_they_leave_one_by_one(
     apply("a first snapshot", history.snapshot())
     apply("four parts", history.changes(parts=4))
     if key_type == "text":
-        apply("a truncate in the second of three parts", history.changes(3, truncate_in=1))
+        truncates = {(0, 3), (2, 2), (2, 4)} if soft else {(1, 3)}
+        apply("three parts, truncated", history.changes(3, truncates))
+        history.vanish()
         apply("another snapshot", history.snapshot(parts=1))
 
 

@@ -60,13 +60,15 @@ def numeric(precision, scale):
     return (precision << 16 | scale & 0x7FF) + 4
 
 
-def relation(oid, schema, table, columns, lsn=1, seq=0):
+def relation(oid, schema, table, columns, lsn=1, seq=0, **choices):
+    """choices: mode and deletes, as cdc-batch says them."""
     definition = {
         "schema": schema,
         "table": table,
         "identity": "d",
         "relfilenode": oid,
         "columns": columns,
+        **choices,
     }
     return ["relation", lsn, seq, oid, definition]
 

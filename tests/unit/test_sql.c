@@ -166,7 +166,7 @@ static void test_a_truncate_voids_what_came_before(void **state)
     struct staged *s = begin("it", 1);
     staged_set_unchanged(s, 2);
     staged_bound(s, &s->table->shape->columns[0].parquet, &(union parquet_value){.i = 1});
-    staged_clear(s, 500, 3);
+    staged_clear(s, &(struct staged_position){500, 3, 0});
     change(s);
     assert_false(has("1.parquet"));
     assert_true(has("WHEN NOT MATCHED BY SOURCE AND (t._cdc_lsn IS NULL OR t._cdc_lsn < 500 OR "
