@@ -4,6 +4,7 @@ at the end."""
 
 import pytest
 
+from lib import state
 from lib.pipeline import wait_for
 from lib.reader import UNCHANGED, Reader, source_rows, stream_rows
 
@@ -264,3 +265,56 @@ def test_logical_messages_pass_through(database, slot, table):
     ]  # fmt: skip
     position = [f[1] for f in reader.of("message") if f[3] == "in"]
     assert position == [reader.of("insert")[-1][2]], "of the transaction"
+
+
+# ---------------------------------------------------------------- whole pipelines
+
+
+def test_the_target_is_the_source_whatever_the_wal_leaves_out(
+    database, make_pipeline, assert_equal
+):
+    """Partitions, a row filter and a table that joins: in a running pipeline, which is killed, and
+    while it stands still."""
+    database.execute(
+        "CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)",
+        "CREATE TABLE low PARTITION OF p FOR VALUES FROM (0) TO (10)",
+        "CREATE TABLE high (id int PRIMARY KEY, v text)",
+        "CREATE TABLE f (id int PRIMARY KEY, seen bool NOT NULL, v text)",
+        "ALTER TABLE f ALTER v SET STORAGE EXTERNAL",
+        "CREATE UNIQUE INDEX i ON f (id, seen)",
+        "ALTER TABLE f REPLICA IDENTITY USING INDEX i",
+        "CREATE TABLE j (id int PRIMARY KEY)",
+        "INSERT INTO p VALUES (1, 'one')",
+        "INSERT INTO high VALUES (11, 'eleven')",
+        "INSERT INTO f SELECT i, i = 1, repeat('x', 10000) FROM generate_series(1, 3) i",
+        "INSERT INTO j VALUES (1)",
+        "CREATE PUBLICATION pub FOR TABLE p, f WHERE (seen)"
+        " WITH (publish_via_partition_root = true)",
+    )
+    pipeline = make_pipeline(options={"pgcdc-read": ["--create-slot"]})
+
+    def attempts():
+        facts = state.read(pipeline.state)
+        return {words[4]: int(words[1]) for key, words in facts if key == "snapshot"}
+
+    pipeline.start()
+    pipeline.wait_applied(database.lsn())
+    first = attempts()
+    database.execute(
+        "ALTER TABLE p ATTACH PARTITION high FOR VALUES FROM (10) TO (20)",
+        "ALTER PUBLICATION pub ADD TABLE j",
+        "BEGIN; INSERT INTO p VALUES (2, 'two'), (12, 'twelve'); INSERT INTO j VALUES (2);"
+        " UPDATE f SET seen = true WHERE id = 2; COMMIT",
+    )
+    wait_for(lambda: attempts().keys() == {"p", "f", "j"}, 60, "j is read")
+    pipeline.kill("pgcdc-read")
+    pipeline.wait()
+    pipeline.start()
+    wait_for(lambda: all(attempts()[t] > first[t] for t in "pf"), 60, "they are read again")
+    pipeline.wait_applied(database.lsn())
+    pipeline.stop()
+    assert_equal()
+    database.execute("TRUNCATE low", "INSERT INTO p VALUES (3, 'three')")
+    database.execute("ALTER TABLE p DETACH PARTITION high", "UPDATE f SET seen = true")
+    pipeline.once()
+    assert_equal()
