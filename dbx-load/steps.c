@@ -16,7 +16,19 @@ enum {
 };
 
 /* What was asked about a table. */
-enum { DESCRIBE, PROPERTIES, SCHEMA, CREATE, ALTER, FENCE, VERSION, HISTORY, FILL, APPLY };
+enum {
+    DESCRIBE,
+    PROPERTIES,
+    SCHEMA,
+    CREATE,
+    ALTER,
+    DELETE_MARKED,
+    FENCE,
+    VERSION,
+    HISTORY,
+    FILL,
+    APPLY
+};
 
 struct steps {
     struct load *load;
@@ -153,6 +165,14 @@ static void proceed(struct table *t)
         step_done(t);
         return;
     }
+    table_require_mode(t, step);
+    if (table_deletes_differ(t, step)) {
+        if (table_has_marked(t, step))
+            ask(t, DELETE_MARKED, table_delete_marked_sql(t));
+        else
+            ask(t, ALTER, table_deletes_sql(t, step));
+        return;
+    }
     if ((add = table_add_columns_sql(t, step))) {
         ask(t, ALTER, add);
         return;
@@ -246,6 +266,9 @@ static void succeeded(struct table *t, struct statement *st)
     case ALTER:
         table_forget(t);
         break;
+    case DELETE_MARKED:
+        t->no_marked = true;
+        break;
     case FENCE:
         t->fenced = true;
         break;
@@ -277,6 +300,7 @@ static _Noreturn void give_up(struct table *t, const struct statement *st)
         [SCHEMA] = "making the schema of",
         [CREATE] = "making",
         [ALTER] = "changing",
+        [DELETE_MARKED] = "deleting the rows that are marked as deleted in",
         [FENCE] = "fencing",
         [VERSION] = "reading the version of",
         [HISTORY] = "reading the history of",

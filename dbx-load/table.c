@@ -10,6 +10,8 @@
 #include "names.h"
 #include "quote.h"
 
+#define DELETED_AT "_cdc_deleted_at"
+
 static const char *const owner_keys[] = {PROPERTY_PIPELINE, PROPERTY_SOURCE, PROPERTY_TABLE};
 
 static void release(const char *text)
@@ -124,6 +126,48 @@ enum table_owner table_owner(const struct table *t, const struct step *s)
     return foreign ? TABLE_FOREIGN : TABLE_OURS;
 }
 
+/* ------------------------------------------------------------------ what it holds */
+
+static const char *or_usual(const char *found, const char *usual)
+{
+    return found ? found : usual;
+}
+
+static const char *wanted(const struct step *s, const char *key, const char *usual)
+{
+    return or_usual(property(s->properties, s->nproperties, key), usual);
+}
+
+void table_require_mode(const struct table *t, const struct step *s)
+{
+    const char *have = or_usual(table_property(t, PROPERTY_MODE), "merge");
+    const char *want = wanted(s, PROPERTY_MODE, "merge");
+
+    if (strcmp(have, want))
+        fail(EX_CONFIG,
+             "%s was filled with --mode %s, and cannot go on with %s: go back; or drop or rename "
+             "the table and move the state folder away, to read the tables again; or give the "
+             "pipeline another --prefix and state folder",
+             t->name, have, want);
+}
+
+bool table_deletes_differ(const struct table *t, const struct step *s)
+{
+    const char *have = or_usual(table_property(t, PROPERTY_DELETES), "hard");
+
+    return strcmp(have, wanted(s, PROPERTY_DELETES, "hard")) != 0;
+}
+
+bool table_has_marked(const struct table *t, const struct step *s)
+{
+    if (t->no_marked || strcmp(wanted(s, PROPERTY_DELETES, "hard"), "hard") != 0)
+        return false;
+    for (unsigned i = 0; i < t->ncolumns; i++)
+        if (names_equal(t->columns[i].name, DELETED_AT))
+            return true;
+    return false;
+}
+
 /* ------------------------------------------------------------------ statements */
 
 char *table_describe_sql(const struct table *t)
@@ -184,17 +228,44 @@ char *table_create_sql(const struct table *t, const struct step *s)
     return b.data;
 }
 
-char *table_adopt_sql(const struct table *t, const struct step *s)
+/* Sets those of the properties that the step has. */
+static char *set_properties_sql(const struct table *t, const struct step *s,
+                                const char *const *keys, size_t n)
 {
     struct buf b = {0};
+    const char *comma = "";
 
     buf_printf(&b, "ALTER TABLE %s SET TBLPROPERTIES (", t->name);
-    for (size_t i = 0; i < sizeof owner_keys / sizeof *owner_keys; i++) {
-        buf_str(&b, i ? ", " : "");
-        property_pair(&b, owner_keys[i], property(s->properties, s->nproperties, owner_keys[i]));
+    for (size_t i = 0; i < n; i++) {
+        const char *value = property(s->properties, s->nproperties, keys[i]);
+        if (!value)
+            continue;
+        buf_str(&b, comma);
+        property_pair(&b, keys[i], value);
+        comma = ", ";
     }
     buf_char(&b, ')');
     return b.data;
+}
+
+char *table_adopt_sql(const struct table *t, const struct step *s)
+{
+    static const char *const keys[] = {PROPERTY_PIPELINE, PROPERTY_SOURCE, PROPERTY_TABLE,
+                                       PROPERTY_MODE, PROPERTY_DELETES};
+
+    return set_properties_sql(t, s, keys, sizeof keys / sizeof *keys);
+}
+
+char *table_delete_marked_sql(const struct table *t)
+{
+    return mem_printf("DELETE FROM %s WHERE " DELETED_AT " IS NOT NULL", t->name);
+}
+
+char *table_deletes_sql(const struct table *t, const struct step *s)
+{
+    static const char *const keys[] = {PROPERTY_DELETES};
+
+    return set_properties_sql(t, s, keys, 1);
 }
 
 char *table_fence_sql(const struct table *t, const char *run)

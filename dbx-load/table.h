@@ -17,12 +17,17 @@
 #define PROPERTY_BATCH "pgcdc.batch" /* the batch whose create-as-select made it */
 #define PROPERTY_FENCE "pgcdc.fence"
 
+/* What it holds: `append` or, if absent, merge; deletes that are `soft` or, if absent, hard. */
+#define PROPERTY_MODE "pgcdc.mode"
+#define PROPERTY_DELETES "pgcdc.deletes"
+
 struct table {
     char *name;     /* quoted, in full */
     bool described; /* exists and columns are known */
     bool exists;
-    bool read;   /* properties are known */
-    bool fenced; /* by this start; table_forget leaves that alone */
+    bool read;      /* properties are known */
+    bool fenced;    /* by this start; table_forget leaves that alone */
+    bool no_marked; /* the same: marked rows were deleted, because deletes are hard now */
     unsigned ncolumns, nproperties;
     struct load_column *columns; /* texts owned */
     struct property *properties;
@@ -53,6 +58,15 @@ bool table_made_by(const struct table *t, const struct step *s);
 enum table_owner { TABLE_OURS, TABLE_FOREIGN };
 enum table_owner table_owner(const struct table *t, const struct step *s);
 
+/* Rows of keys and rows of events do not go into one table: if the step's are of the other mode,
+ * exits with 78. */
+void table_require_mode(const struct table *t, const struct step *s);
+
+/* Whether the table's deletes are of the other kind than the step's; and if so, whether it still
+ * has rows that are only marked as deleted, which hard deletes do not know. */
+bool table_deletes_differ(const struct table *t, const struct step *s);
+bool table_has_marked(const struct table *t, const struct step *s);
+
 /* Statements; free() them. */
 char *table_describe_sql(const struct table *t);
 char *table_properties_sql(const struct table *t);
@@ -60,6 +74,8 @@ char *table_history_sql(const struct table *t, unsigned limit);
 char *table_schema_sql(const struct step *s);
 char *table_create_sql(const struct table *t, const struct step *s);
 char *table_adopt_sql(const struct table *t, const struct step *s);
+char *table_delete_marked_sql(const struct table *t);                 /* of marked rows */
+char *table_deletes_sql(const struct table *t, const struct step *s); /* notes the step's kind */
 
 /* Commits a property with a value that it never had: a statement that is running on the table is
  * aborted by that. */
