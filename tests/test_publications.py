@@ -5,7 +5,9 @@ at the end."""
 import pytest
 
 from lib import state
+from lib.database import Database
 from lib.pipeline import wait_for
+from lib.postgres import Cluster
 from lib.reader import UNCHANGED, Reader, source_rows, stream_rows
 
 
@@ -242,6 +244,42 @@ def test_a_key_that_is_not_published(database, slot, identity):
     else:
         assert code == 78 and reader.said.count("\n") == 1
         assert "leaves out a column of the key of public.t" in reader.said
+
+
+def test_generated_columns_are_published_from_18_on(slot):
+    """If the publication says so, or lists them; virtual ones never are."""
+    with Cluster(version=18) as cluster, Database(cluster, "generated") as database:
+        database.execute(
+            "CREATE TABLE t (id int PRIMARY KEY, s int GENERATED ALWAYS AS (id * 2) STORED,"
+            " v int GENERATED ALWAYS AS (id * 3) VIRTUAL, x text)",
+            "CREATE TABLE u (id int PRIMARY KEY, s int GENERATED ALWAYS AS (id * 2) STORED)",
+            "CREATE TABLE w (a int, g int GENERATED ALWAYS AS (a / 10) STORED, PRIMARY KEY (a, g))",
+            "INSERT INTO t VALUES (1, DEFAULT, DEFAULT, 'one')",
+            "INSERT INTO u VALUES (1)",
+            "INSERT INTO w VALUES (17)",
+            "CREATE PUBLICATION pub FOR TABLE t, w WITH (publish_generated_columns = stored)",
+            "CREATE PUBLICATION listed FOR TABLE u (id, s)",
+            "CREATE PUBLICATION none FOR TABLE t",
+        )
+        publications = {"pub,listed": ("id, s, x", "id, s"), "none": ("id, x", None)}
+        for publication, (t, u) in publications.items():
+            arguments = [slot, "--create-slot"]
+            with Reader(database.conninfo, *arguments, publication=publication) as reader:
+                reader.wait_frames("checkpoint")
+                database.execute(
+                    "INSERT INTO t (id, x) SELECT max(id) + 1, 'more' FROM t",
+                    "UPDATE t SET x = 'changed' WHERE id = 1",
+                    "INSERT INTO u SELECT max(id) + 1 FROM u",
+                    "UPDATE w SET a = a + 30",
+                )
+                tables = {"t": f"SELECT {t} FROM t"}
+                if u:
+                    tables.update(u=f"SELECT {u} FROM u", w="SELECT * FROM w")
+                settle(reader, database, **tables)
+                assert reader.stop() == 0
+        with Reader(database.conninfo, slot, "--once", publication="pub,none") as reader:
+            assert reader.wait() == 78
+        assert "different column lists for public.t" in reader.said
 
 
 # ---------------------------------------------------------------- logical messages

@@ -19,6 +19,12 @@ import time
 
 PGBIN = os.environ.get("PGBIN", "/usr/lib/postgresql/15/bin")
 
+# The majors that tests/versions/setup fetches.
+VERSIONS = os.path.join(
+    os.environ.get("PGCDC_BUILD", os.path.join(os.path.dirname(__file__), "..", "..", "build")),
+    "postgres", "node_modules", "postgres-{}", "native",
+)  # fmt: skip
+
 SETTINGS = {
     "wal_level": "logical",
     "max_wal_senders": "20",
@@ -67,10 +73,11 @@ class Cluster:
     """One cluster in a directory of its own.
 
     `directory` is made if it is missing. Its parents must be open to the server's user: take one
-    below /tmp. Without it a temporary one is used, and stop() deletes it.
+    below /tmp. Without it a temporary one is used, and stop() deletes it. `version` is one of
+    tests/versions, instead of the usual one.
     """
 
-    def __init__(self, directory=None, port=None, settings=None):
+    def __init__(self, directory=None, port=None, settings=None, version=None):
         self.user = _server_user()
         self.temporary = directory is None
         if directory is None:
@@ -78,6 +85,8 @@ class Cluster:
         self.directory = os.path.abspath(directory)
         self.data = os.path.join(self.directory, "data")
         self.log = os.path.join(self.directory, "log")
+        self.version = version
+        self.bin = os.path.join(self.directory, "native", "bin") if version else PGBIN
         self.port = port
         self.settings = {**SETTINGS, **(settings or {})}
         if os.path.exists(os.path.join(self.data, "PG_VERSION")):
@@ -102,7 +111,7 @@ class Cluster:
         return f"host={self.host} port={self.port} dbname={database} user={user}"
 
     def _run(self, program, *arguments):
-        command = [os.path.join(PGBIN, program), *arguments]
+        command = [os.path.join(self.bin, program), *arguments]
         if not os.path.exists(command[0]):
             raise Error(f"{command[0]} is missing: run tests/setup, or set PGBIN")
         who = {}
@@ -139,6 +148,9 @@ class Cluster:
             os.chown(self.directory, self.user.pw_uid, self.user.pw_gid)
         if len(self.directory) > 90:
             raise Error(f"{self.directory}: too long a path for a Unix socket")
+        if self.version:  # to where the server's user may go
+            native = os.path.join(self.directory, "native")
+            shutil.copytree(VERSIONS.format(self.version), native, symlinks=True)
         self._run(
             "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
             "--locale=C.UTF-8", "--no-sync",
