@@ -16,7 +16,29 @@ from lib.reader import Load
 from lib.warehouse import LocalWarehouse
 
 forget_settings()
+
+# What can run side by side: each lane has servers of its own, and the last needs no warehouse.
+LANES = ("kill", "warehouse", "plain")
+
 _numbers = itertools.count(1)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--lane", choices=LANES, help="only the tests that run in this lane")
+
+
+def lane(item):
+    if item.path.name == "test_kill.py":
+        return "kill"
+    return "warehouse" if "warehouse" in item.fixturenames else "plain"
+
+
+def pytest_collection_modifyitems(config, items):
+    wanted = config.getoption("--lane")
+    if wanted:
+        left_out = [item for item in items if lane(item) != wanted]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if lane(item) == wanted]
 
 
 def pytest_configure(config):

@@ -8,22 +8,25 @@ import psycopg
 
 TABLES = """
 CREATE TABLE item (a int, b text, name text, price numeric(12,2), v real, flag boolean,
-  seen timestamptz, body text, PRIMARY KEY (a, b));
+  seen timestamptz, body text, n int NOT NULL DEFAULT 0, PRIMARY KEY (a, b));
 ALTER TABLE item ALTER body SET STORAGE EXTERNAL;
 CREATE TABLE journal (at timestamp, what text, amount bigint);
-CREATE TABLE once (id int PRIMARY KEY, v int NOT NULL);
-CREATE PUBLICATION pub FOR TABLE item, journal, once;
+CREATE PUBLICATION pub FOR TABLE item, journal;
 """
+
+# From here on a row's `a` is used once only, and its `n` only grows: a reader can tell when a row,
+# or its former self, comes back.
+ONCE = 1000
 
 
 def create(database):
     for statement in TABLES.strip().split(";\n"):
         database.execute(statement.rstrip(";"))
     database.execute(
-        "INSERT INTO item SELECT i % 20, 'b' || i / 20, 'item ' || i, i * 1.25, i / 3.0, i % 2 = 0,"
-        " now(), repeat(md5(i::text), 100) FROM generate_series(1, 300) i",
+        "INSERT INTO item SELECT i % 10, 'b' || i / 10, 'item ' || i, i * 1.25, i / 3.0, i % 2 = 0,"
+        " now(), repeat(md5(i::text), 100) FROM generate_series(1, 150) i",
+        f"INSERT INTO item (a, b) SELECT i, '' FROM generate_series({ONCE}, {ONCE + 99}) i",
         "INSERT INTO journal SELECT now(), 'opening', i % 3 FROM generate_series(1, 100) i",
-        "INSERT INTO once SELECT i, 0 FROM generate_series(1, 100) i",
     )
 
 
@@ -33,7 +36,8 @@ class Workload:
     def __init__(self, conninfo, seed):
         self.conninfo = conninfo
         self.random = random.Random(seed)
-        self.next_once = 101
+        self.generation = 0
+        self.first_once, self.next_once = ONCE, ONCE + 100
         self.transactions = 0
         self.thread = None
         self.error = None
@@ -50,6 +54,12 @@ class Workload:
         assert not self.thread.is_alive(), "the workload does not end"
         if self.error:
             raise self.error
+
+    def turn(self):
+        """Leaves all rows as they are and goes on with others: what has gone wrong with the rows of
+        before is not covered up by later changes."""
+        self.generation += 1
+        self.first_once = self.next_once
 
     def _run(self):
         try:
@@ -75,7 +85,8 @@ class Workload:
 
     def _change(self, connection, r):
         run, kind = connection.execute, r.random()
-        a, b = r.randint(0, 20), f"b{r.randint(0, 20)}"
+        a, b = 10 * self.generation + r.randint(0, 9), f"b{r.randint(0, 20)}"
+        once = r.randint(self.first_once, self.next_once)
         if kind < 0.35:
             run(
                 "INSERT INTO item VALUES (%s, %s, %s, %s, %s, %s, now(), NULL)"
@@ -101,22 +112,26 @@ class Workload:
             )
         elif kind < 0.85:
             run("INSERT INTO journal VALUES (now(), %s, %s)", [r.choice("abc"), r.randint(0, 3)])
-        elif kind < 0.93:  # ids are never used again: a reader can tell when one comes back
-            run("INSERT INTO once VALUES (%s, 0)", [self.next_once])
+        elif kind < 0.93:
+            # a number is used up even if the transaction is rolled back, or lost in a crash
             self.next_once += 1
+            run("INSERT INTO item (a, b) VALUES (%s, '')", [self.next_once - 1])
         elif kind < 0.97:
-            run("DELETE FROM once WHERE id = %s", [r.randint(1, self.next_once)])
+            run("DELETE FROM item WHERE a = %s", [once])
         else:
-            run("UPDATE once SET v = v + 1 WHERE id %% 7 = %s", [r.randint(0, 6)])
+            run(
+                "UPDATE item SET n = n + 1 WHERE a >= %s AND a %% 7 = %s",
+                [self.first_once, once % 7],
+            )
 
 
 class Watcher:
-    """Reads `once` from the target all the while: a row that is gone stays gone, and no value that
-    only ever grows becomes smaller."""
+    """Reads the rows of `item` that are used once from the target all the while: one that is gone
+    stays gone, and no `n` becomes smaller."""
 
     def __init__(self, api, catalog):
         self.api = api
-        self.table = f"`{catalog}`.`public`.`once`"
+        self.query_text = f"SELECT a, n FROM `{catalog}`.public.item WHERE a >= {ONCE}"
         self.last, self.gone = {}, set()
         self.reads = 0
         self.error = None
@@ -127,22 +142,25 @@ class Watcher:
         self.thread.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, failure, *_):
         self.stopping = True
         self.thread.join(60)
+        if failure:  # is what has to be heard of
+            print(f"the watcher: {self.reads} reads, {self.error or 'nothing wrong'}")
+            return
         assert not self.error, self.error
         assert self.reads, "the watcher has never seen the target"
 
     def _run(self):
         while not self.stopping and not self.error:
             try:
-                _, cells = self.api.query(f"SELECT id, v FROM {self.table}")
+                _, cells = self.api.query(self.query_text)
             except Exception as error:
                 if "NOT_FOUND" not in str(error):  # the first snapshot is not there yet
                     self.error = f"the target cannot be read: {error}"
                 time.sleep(1)
                 continue
-            now = {int(key): int(v) for key, v in cells}
+            now = {int(a): int(n) for a, n in cells}
             back = self.gone & now.keys()
             older = {key for key in self.last.keys() & now.keys() if now[key] < self.last[key]}
             if back or older:
