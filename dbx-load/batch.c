@@ -43,6 +43,21 @@ void batch_free(struct batch *b)
     free(b);
 }
 
+const char *step_property(const struct step *s, const char *key)
+{
+    for (unsigned i = 0; i < s->nproperties; i++)
+        if (!strcmp(s->properties[i].key, key))
+            return s->properties[i].value;
+    return NULL;
+}
+
+const char *step_mode(const struct step *s)
+{
+    const char *mode = step_property(s, PROPERTY_MODE);
+
+    return mode ? mode : MODE_USUAL;
+}
+
 bool batch_is_done(const struct batch *b)
 {
     for (unsigned i = 0; i < b->nsteps; i++)
@@ -212,8 +227,10 @@ struct batch *batch_unpack(struct frame *f, const char *run)
     }
     if (!b->number || (!b->lsn && !b->is_snapshot))
         frame_bad(f, "a batch lacks its number or lsn");
-    if (b->is_snapshot)
+    if (b->is_snapshot) {
         b->from = b->lsn = 0;
+        b->snapshot.mode = b->nsteps ? step_mode(b->steps) : MODE_USUAL;
+    }
     return b;
 }
 

@@ -55,6 +55,7 @@ struct snapshot {
     uint64_t attempt;
     lsn_t lsn;
     const char *schema, *table;
+    const char *mode; /* append or merge */
 };
 
 struct batch {
@@ -68,6 +69,14 @@ struct batch {
     struct step *steps;
     struct arena arena; /* holds all of it but the ids */
 };
+
+/* A table property that the step wants; NULL: it says nothing of it. */
+const char *step_property(const struct step *s, const char *key);
+
+/* `append`, or merge: what the step's table holds. */
+#define PROPERTY_MODE "pgcdc.mode"
+#define MODE_USUAL "merge"
+const char *step_mode(const struct step *s);
 
 /* One without steps and without manifest. */
 struct batch *batch_new(const char *run, uint64_t number, lsn_t lsn);

@@ -107,7 +107,8 @@ static void read_line(struct ledger *l, const struct state_line *line)
                              .lsn = position(l, line, 2),
                              .schema = word[3],
                              .table = word[4],
-                             .relfilenode = (uint32_t)number(l, line, 5)};
+                             .relfilenode = (uint32_t)number(l, line, 5),
+                             .mode = *word[6] ? word[6] : MODE_USUAL};
         ledger_note_snapshot(l, &s);
     } else if (!strcmp(key, "error")) {
         l->error_time = (int64_t)number(l, line, 0);
@@ -184,7 +185,8 @@ void ledger_save(const struct ledger *l)
         snprintf(oid, sizeof oid, "%u", s->oid);
         snprintf(n, sizeof n, "%llu", (unsigned long long)s->attempt);
         snprintf(file, sizeof file, "%u", s->relfilenode);
-        state_line(&text, "snapshot", oid, n, LSN_TEXT(s->lsn), s->schema, s->table, file, NULL);
+        state_line(&text, "snapshot", oid, n, LSN_TEXT(s->lsn), s->schema, s->table, file, s->mode,
+                   NULL);
     }
     if (l->error) {
         snprintf(n, sizeof n, "%lld", (long long)l->error_time);
@@ -205,6 +207,7 @@ void ledger_free(struct ledger *l)
     for (unsigned i = 0; i < l->nsnapshots; i++) {
         free((void *)(uintptr_t)l->snapshots[i].schema);
         free((void *)(uintptr_t)l->snapshots[i].table);
+        free((void *)(uintptr_t)l->snapshots[i].mode);
     }
     char **owned[] = {
         &l->source.system, &l->source.database, &l->source.slot, &l->source.publications,
@@ -233,6 +236,17 @@ struct snapshot *ledger_snapshot(const struct ledger *l, uint32_t oid)
     return NULL;
 }
 
+const struct snapshot *ledger_snapshot_of(const struct ledger *l, const char *source)
+{
+    for (unsigned i = 0; i < l->nsnapshots; i++) {
+        const struct snapshot *s = &l->snapshots[i];
+        size_t n = strlen(s->schema);
+        if (!strncmp(source, s->schema, n) && source[n] == '.' && !strcmp(source + n + 1, s->table))
+            return s;
+    }
+    return NULL;
+}
+
 void ledger_note_snapshot(struct ledger *l, const struct snapshot *s)
 {
     struct snapshot *known = ledger_snapshot(l, s->oid);
@@ -240,6 +254,7 @@ void ledger_note_snapshot(struct ledger *l, const struct snapshot *s)
     if (known) {
         free((void *)(uintptr_t)known->schema);
         free((void *)(uintptr_t)known->table);
+        free((void *)(uintptr_t)known->mode);
     } else {
         l->snapshots = mem_realloc(l->snapshots, (l->nsnapshots + 1) * sizeof *l->snapshots);
         known = &l->snapshots[l->nsnapshots++];
@@ -247,6 +262,7 @@ void ledger_note_snapshot(struct ledger *l, const struct snapshot *s)
     *known = *s;
     known->schema = mem_strdup(s->schema);
     known->table = mem_strdup(s->table);
+    known->mode = mem_strdup(s->mode);
 }
 
 void ledger_record_error(void *ledger, const char *text)

@@ -47,6 +47,9 @@ void ledger_add(struct ledger *l, struct batch *b);
 /* The snapshot of this table that is prepared, or NULL. */
 struct snapshot *ledger_snapshot(const struct ledger *l, uint32_t oid);
 
+/* The same by the name of the table, schema.table. */
+const struct snapshot *ledger_snapshot_of(const struct ledger *l, const char *source);
+
 /* Notes a snapshot; texts are copied. */
 void ledger_note_snapshot(struct ledger *l, const struct snapshot *s);
 

@@ -228,6 +228,22 @@ static bool is_covered(const struct ledger *l, const struct batch *b, const stru
     return false;
 }
 
+/* Asked before the batch is durable, so that a --mode that was changed by mistake can be changed
+ * back. */
+static void require_modes(const struct ledger *l, const struct batch *b)
+{
+    for (unsigned i = 0; i < b->nsteps; i++) {
+        const struct step *step = &b->steps[i];
+        const struct snapshot *s = ledger_snapshot_of(l, step->source);
+        if (s && strcmp(s->mode, step_mode(step)))
+            fail(EX_CONFIG,
+                 "%s was loaded with --mode %s, and cannot go on with %s: go back to that; or move "
+                 "the state folder away to read the tables again, and drop or rename %s.%s, or "
+                 "give the pipeline another --prefix",
+                 step->source, s->mode, step_mode(step), step->schema, step->name);
+    }
+}
+
 static void prepare(struct receive *r, struct frame *f)
 {
     struct load *load = r->load;
@@ -250,6 +266,7 @@ static void prepare(struct receive *r, struct frame *f)
         r->dirty = true;
         return;
     }
+    require_modes(l, b);
     if (b->nsteps && load->sink == SINK_DIRECTORY)
         directory_batch(load, b, f);
     else if (b->nsteps)

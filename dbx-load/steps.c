@@ -112,19 +112,6 @@ static void step_done(struct table *t)
     steps_start(s);
 }
 
-/* Whether a snapshot filled the table once: a new one would only hold the changes since. */
-static bool was_filled(const struct ledger *l, const struct step *step)
-{
-    for (unsigned i = 0; i < l->nsnapshots; i++) {
-        const struct snapshot *s = &l->snapshots[i];
-        size_t n = strlen(s->schema);
-        if (!strncmp(step->source, s->schema, n) && step->source[n] == '.' &&
-            !strcmp(step->source + n + 1, s->table))
-            return true;
-    }
-    return false;
-}
-
 /* Sends whatever has to come next for the table's step, judging by what is known. */
 static void proceed(struct table *t)
 {
@@ -139,7 +126,7 @@ static void proceed(struct table *t)
     if (!t->exists) {
         if (step->create.n)
             ask(t, FILL, batch_sql(&step->create, load->permit_path));
-        else if (was_filled(&load->ledger, step))
+        else if (ledger_snapshot_of(&load->ledger, step->source)) /* which filled it once */
             fail(EX_CONFIG,
                  "%s is gone, or has another name with cdc-merge --prefix: put it back, or move "
                  "the state folder away to read the tables again",

@@ -83,23 +83,18 @@ void table_take_properties(struct table *t, const struct statement *s)
     t->read = true;
 }
 
-static const char *property(const struct property *list, unsigned n, const char *key)
-{
-    for (unsigned i = 0; i < n; i++)
-        if (!strcmp(list[i].key, key))
-            return list[i].value;
-    return NULL;
-}
-
 const char *table_property(const struct table *t, const char *key)
 {
-    return property(t->properties, t->nproperties, key);
+    for (unsigned i = 0; i < t->nproperties; i++)
+        if (!strcmp(t->properties[i].key, key))
+            return t->properties[i].value;
+    return NULL;
 }
 
 bool table_made_by(const struct table *t, const struct step *s)
 {
     const char *made_by = table_property(t, PROPERTY_BATCH);
-    const char *ours = property(s->properties, s->nproperties, PROPERTY_BATCH);
+    const char *ours = step_property(s, PROPERTY_BATCH);
 
     return made_by && ours && !strcmp(made_by, ours);
 }
@@ -110,7 +105,7 @@ enum table_owner table_owner(const struct table *t, const struct step *s)
 
     for (size_t i = 0; i < sizeof owner_keys / sizeof *owner_keys; i++) {
         const char *key = owner_keys[i], *found = table_property(t, key);
-        const char *wanted = property(s->properties, s->nproperties, key);
+        const char *wanted = step_property(s, key);
         if (!wanted)
             fail(EX_DATAERR, "the stream does not say whose table this is: property %s table=%s",
                  key, t->name);
@@ -128,39 +123,33 @@ enum table_owner table_owner(const struct table *t, const struct step *s)
 
 /* ------------------------------------------------------------------ what it holds */
 
-static const char *or_usual(const char *found, const char *usual)
-{
-    return found ? found : usual;
-}
-
-static const char *wanted(const struct step *s, const char *key, const char *usual)
-{
-    return or_usual(property(s->properties, s->nproperties, key), usual);
-}
-
 void table_require_mode(const struct table *t, const struct step *s)
 {
-    const char *have = or_usual(table_property(t, PROPERTY_MODE), "merge");
-    const char *want = wanted(s, PROPERTY_MODE, "merge");
+    const char *have = table_property(t, PROPERTY_MODE);
 
-    if (strcmp(have, want))
+    have = have ? have : MODE_USUAL;
+    if (strcmp(have, step_mode(s)))
         fail(EX_CONFIG,
-             "%s was filled with --mode %s, and cannot go on with %s: go back; or drop or rename "
-             "the table and move the state folder away, to read the tables again; or give the "
-             "pipeline another --prefix and state folder",
-             t->name, have, want);
+             "%s holds rows of --mode %s, and cannot go on with %s: move the state folder away to "
+             "read the tables again, and go back to that mode, drop or rename the table, or give "
+             "the pipeline another --prefix",
+             t->name, have, step_mode(s));
+}
+
+static bool is_soft(const char *deletes)
+{
+    return deletes && !strcmp(deletes, "soft");
 }
 
 bool table_deletes_differ(const struct table *t, const struct step *s)
 {
-    const char *have = or_usual(table_property(t, PROPERTY_DELETES), "hard");
-
-    return strcmp(have, wanted(s, PROPERTY_DELETES, "hard")) != 0;
+    return is_soft(table_property(t, PROPERTY_DELETES)) !=
+           is_soft(step_property(s, PROPERTY_DELETES));
 }
 
 bool table_has_marked(const struct table *t, const struct step *s)
 {
-    if (t->no_marked || strcmp(wanted(s, PROPERTY_DELETES, "hard"), "hard") != 0)
+    if (t->no_marked || is_soft(step_property(s, PROPERTY_DELETES)))
         return false;
     for (unsigned i = 0; i < t->ncolumns; i++)
         if (names_equal(t->columns[i].name, DELETED_AT))
@@ -237,7 +226,7 @@ static char *set_properties_sql(const struct table *t, const struct step *s,
 
     buf_printf(&b, "ALTER TABLE %s SET TBLPROPERTIES (", t->name);
     for (size_t i = 0; i < n; i++) {
-        const char *value = property(s->properties, s->nproperties, keys[i]);
+        const char *value = step_property(s, keys[i]);
         if (!value)
             continue;
         buf_str(&b, comma);

@@ -17,8 +17,7 @@
 #define PROPERTY_BATCH "pgcdc.batch" /* the batch whose create-as-select made it */
 #define PROPERTY_FENCE "pgcdc.fence"
 
-/* What it holds: `append` or, if absent, merge; deletes that are `soft` or, if absent, hard. */
-#define PROPERTY_MODE "pgcdc.mode"
+/* Deletes are `soft` or, if it is absent, hard. */
 #define PROPERTY_DELETES "pgcdc.deletes"
 
 struct table {

@@ -1,16 +1,18 @@
 """Modes: every event a row, soft deletes, and a table that changes from one to the other."""
 
+import collections
+import os
 import random
+import shutil
 
 import pytest
 
-from lib import state
 from lib.batch import (
     KEYED, KEYLESS, OPENING, START, T0, UNCHANGED, batch, changes_of, passed_on, relation,
     transaction,
 )  # fmt: skip
-from lib.compare import quote
-from lib.pipeline import ROOT
+from lib.databricks import quote
+from lib.pipeline import BIN
 
 # ---------------------------------------------------------------- cdc-batch
 
@@ -209,3 +211,266 @@ def test_soft_deletes_make_a_truncate_the_end_of_every_row():
         ["retire", KEYED, 100, 3, T0 + 100, ["2", "x"], None],
         ["upsert", KEYED, 100, 7, T0 + 100, ["3", "y"], None],
     ]
+
+
+# ---------------------------------------------------------------- the whole way
+
+LONG = 3000  # a body of that many bytes is TOASTed: an UPDATE of another column does not send it
+TABLES = ("keyed_log", "softly", "plain")  # of one shape, changed by the same statements
+
+
+class Source:
+    """Changes the tables, and knows what has to arrive.
+
+    rows and gone: the values of `id` by key, bag: copies by row, log and bag_log: the events as
+    (op, values, unchanged), in order.
+    """
+
+    def __init__(self, database, seed):
+        self.database, self.random = database, random.Random(seed)
+        self.rows, self.gone, self.log = {}, {}, []
+        self.bag, self.bag_log = collections.Counter(), []
+        shape = "(id int PRIMARY KEY, v text NOT NULL, body text)"
+        for table in TABLES:
+            database.execute(
+                f"CREATE TABLE {table} {shape}",
+                f"ALTER TABLE {table} ALTER body SET STORAGE EXTERNAL",
+            )
+        database.execute(
+            "CREATE TABLE bag_log (a text, b int)",
+            "ALTER TABLE bag_log REPLICA IDENTITY FULL",
+            f"CREATE PUBLICATION pub FOR TABLE bag_log, {', '.join(TABLES)}",
+        )
+        for _ in range(8):
+            self.insert("r")
+        for _ in range(3):
+            self.bag_insert("r")
+
+    def all(self, statement, *values):
+        for table in TABLES:
+            self.database.connection.execute(statement.format(table), values)
+
+    def body(self):
+        return self.random.choice([None, "short", self.random.choice("xyz") * LONG])
+
+    def insert(self, op="i"):
+        key = self.random.choice([key for key in range(30) if key not in self.rows])
+        row = (self.random.choice("abc"), self.body())
+        self.all("INSERT INTO {} VALUES (%s, %s, %s)", key, *row)
+        self.rows[key] = row
+        self.gone.pop(key, None)
+        self.log.append((op, (key, *row), None))
+
+    def update(self):
+        key = self.random.choice(list(self.rows))
+        body = self.rows[key][1]
+        toasted = len(body or "") == LONG
+        v = self.random.choice("def")
+        self.all("UPDATE {} SET v = %s WHERE id = %s", v, key)
+        self.rows[key] = (v, body)
+        sent = (key, v, None if toasted else body)
+        self.log.append(("u", sent, ["body"] if toasted else None))
+
+    def move(self):
+        key = self.random.choice(list(self.rows))
+        to = self.random.choice([key for key in range(30) if key not in self.rows])
+        v, body = self.rows[key]
+        toasted = len(body or "") == LONG
+        self.all("UPDATE {} SET id = %s WHERE id = %s", to, key)
+        self.gone[key] = self.rows.pop(key)
+        self.gone.pop(to, None)
+        self.rows[to] = (v, body)
+        self.log.append(("d", (key, None, None), None))
+        sent = (to, v, None if toasted else body)
+        self.log.append(("u", sent, ["body"] if toasted else None))
+
+    def delete(self):
+        key = self.random.choice(list(self.rows))
+        self.all("DELETE FROM {} WHERE id = %s", key)
+        self.gone[key] = self.rows.pop(key)
+        self.log.append(("d", (key, None, None), None))
+
+    def truncate(self):
+        self.all("TRUNCATE {}")
+        self.gone.update(self.rows)
+        self.rows.clear()
+        self.log.append(("t", (None, None, None), None))
+
+    def bag_insert(self, op="i"):
+        row = (self.random.choice(["x", "y", None]), self.random.randint(0, 2))
+        self.database.connection.execute("INSERT INTO bag_log VALUES (%s, %s)", row)
+        self.bag[row] += 1
+        self.bag_log.append((op, row, None))
+
+    def bag_change(self):
+        """One copy of a row becomes another row, or goes."""
+        row = self.random.choice(list(+self.bag))
+        to = self.random.choice([None, ("z", row[1])])
+        one = "ctid = (SELECT min(ctid) FROM bag_log WHERE a IS NOT DISTINCT FROM %s AND b = %s)"
+        if to:
+            self.database.connection.execute(f"UPDATE bag_log SET a = 'z' WHERE {one}", row)
+        else:
+            self.database.connection.execute(f"DELETE FROM bag_log WHERE {one}", row)
+        self.bag[row] -= 1
+        self.bag_log.append(("d", row, None))
+        if to:
+            self.bag[to] += 1
+            self.bag_log.append(("u", to, None))
+
+    def changes(self, count, kinds=("insert", "update", "move", "delete", "bag")):
+        for _ in range(count):
+            kind = self.random.choice(kinds)
+            with self.database.connection.transaction():
+                if kind == "bag":
+                    change = +self.bag and self.random.random() < 0.6
+                    self.bag_change() if change else self.bag_insert()
+                elif kind == "insert" or not self.rows:
+                    self.insert()
+                else:
+                    getattr(self, kind)()
+
+
+class Copy:
+    """What the target holds, in the source's words."""
+
+    def __init__(self, warehouse, catalog):
+        self.api, self.catalog = warehouse.api, catalog
+
+    def read(self, table, columns, order="1"):
+        name = quote(self.catalog, "public", table)
+        return self.api.query(f"SELECT {columns} FROM {name} ORDER BY {order}")[1]
+
+    def rows(self, table, where="true"):
+        rows = self.api.query(
+            f"SELECT id, v, body FROM {quote(self.catalog, 'public', table)} WHERE {where}"
+        )[1]
+        return {int(key): (v, body) for key, v, body in rows}
+
+    def log(self, table, *columns):
+        """The events in the order that the man page gives."""
+        found = self.read(
+            table,
+            f"_cdc_op, {', '.join(columns)}, array_join(_cdc_unchanged, ','), _cdc_lsn, _cdc_seq",
+            "_cdc_lsn, _cdc_seq, _cdc_op, 2, 3",
+        )
+        return [
+            (op, tuple(values), unchanged.split(",") if unchanged else None)
+            for op, *values, unchanged, _, _ in found
+        ]
+
+
+def as_text(log):
+    """Snapshot rows have no order among themselves; the warehouse's values are texts here."""
+    log = [(op, tuple(v if v is None else str(v) for v in row), names) for op, row, names in log]
+    snapshot = [event for event in log if event[0] == "r"]
+    return sorted(snapshot, key=repr) + [event for event in log if event[0] != "r"]
+
+
+def assert_modes(source, copy):
+    assert copy.rows("plain") == source.rows
+    assert copy.rows("softly", "_cdc_deleted_at IS NULL") == source.rows
+    assert copy.rows("softly", "_cdc_deleted_at = _cdc_commit_time") == source.gone
+    assert as_text(copy.log("keyed_log", "id", "v", "body")) == as_text(source.log)
+    assert as_text(copy.log("bag_log", "a", "b")) == as_text(source.bag_log)
+
+
+def replayed(log):
+    """The table that a log of events leaves."""
+    rows = {}
+    for op, (key, v, body), unchanged in log:
+        if op == "t":
+            rows.clear()
+        elif op == "d":
+            del rows[key]
+        else:
+            rows[key] = (v, body, unchanged)
+    return rows
+
+
+@pytest.mark.deadline(300)
+def test_four_tables_in_four_modes_through_kills(database, make_pipeline, warehouse, catalog):
+    """dbx-load is killed with an INSERT of events sent and not noted, and with one done and not
+    noted: no event is there twice, and none is missing."""
+    source, copy = Source(database, 7), Copy(warehouse, catalog)
+    pipeline = make_pipeline(
+        options={
+            "pgcdc-read": ["--create-slot"],
+            "cdc-batch": [
+                *("--mode", "append", "--mode", "public.*=merge", "--mode", "*_log=append"),
+                *("--delete", "public.so*=soft", "--part-rows", "40"),
+            ],
+        },
+        bin_folder=os.path.join(os.path.dirname(BIN), "failpoints", "bin"),
+    )
+    pipeline.start()
+    pipeline.wait_applied(database.lsn())
+    assert_modes(source, copy)
+    for failpoint in ("after-post:2", "after-success:1"):
+        pipeline.stop()
+        source.changes(25)
+        source.truncate()
+        source.changes(15)
+        pipeline.environments["dbx-load"] = {"CDC_FAILPOINT": failpoint}
+        codes = pipeline.start().wait(60)
+        assert codes["dbx-load"] == -9, codes
+        pipeline.environments["dbx-load"] = {}
+        source.changes(10)
+        pipeline.start()
+        pipeline.wait_applied(database.lsn())
+        assert_modes(source, copy)
+    pipeline.stop()
+    left = replayed(source.log)
+    assert {key: row[0] for key, row in left.items()} == {k: v for k, (v, _) in source.rows.items()}
+
+
+@pytest.mark.deadline(300)
+def test_deletes_change_from_hard_to_soft_and_back_and_a_mode_stays(
+    database, make_pipeline, warehouse, catalog
+):
+    database.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, v text)",
+        "CREATE TABLE log (id int PRIMARY KEY, v text)",
+        "INSERT INTO t VALUES (1, 'one'), (2, 'two'), (3, 'three')",
+        "INSERT INTO log VALUES (1, 'one')",
+        "CREATE PUBLICATION pub FOR TABLE t, log",
+    )
+    copy = Copy(warehouse, catalog)
+    pipeline = make_pipeline(
+        options={"pgcdc-read": ["--create-slot"], "cdc-batch": ["--mode", "*.log=append"]}
+    )
+
+    def run(*options, code=0):
+        extra = {"pgcdc-read": ["--once"], "cdc-batch": list(options)}
+        assert pipeline.start(extra=extra).wait(60)["dbx-load"] == code, pipeline.log()
+
+    def marked():
+        return copy.read("t", "id, v, _cdc_deleted_at IS NOT NULL")
+
+    run()
+    database.execute("DELETE FROM t WHERE id = 1")
+    run("--delete", "soft")
+    assert marked() == [["1", "one", "true"], ["2", "two", "false"], ["3", "three", "false"]]
+    database.execute("INSERT INTO t VALUES (1, 'again')", "DELETE FROM t WHERE id = 2")
+    run()
+    assert marked() == [["1", "again", "false"], ["3", "three", "false"]]
+
+    # read again: what is gone meanwhile was deleted then; of events nobody knows
+    shutil.rmtree(pipeline.state)
+    database.execute(
+        "DELETE FROM t WHERE id = 3",
+        "INSERT INTO t VALUES (4, 'four')",
+        "UPDATE log SET v = 'other'",
+    )
+    run("--delete", "soft")
+    assert marked() == [["1", "again", "false"], ["3", "three", "true"], ["4", "four", "false"]]
+    assert copy.read("log", "_cdc_op, v", "_cdc_lsn") == [["r", "one"], ["r", "other"]]
+
+    # a mode that was changed by mistake can be changed back
+    database.execute("DELETE FROM t WHERE id = 4")
+    run("--delete", "soft", "--mode", "public.t=append", code=78)
+    assert "public.t was loaded with --mode merge, and cannot go on with append" in pipeline.log()
+    run("--delete", "soft")
+    assert [row[2] for row in marked()] == ["false", "true", "true"]
+    shutil.rmtree(pipeline.state)
+    run("--mode", "append", code=78)
+    assert "`t` holds rows of --mode merge, and cannot go on with append" in pipeline.log()

@@ -177,7 +177,7 @@ static void ledger_comes_back_as_it_was(void **state)
 {
     struct ledger was = {.dir = dir}, is;
     struct source source = source_of((const char *const[]){"1", "my db", "s", "p=1"});
-    struct snapshot snapshot = {5, 6, 7, 8, "public", "t 1"};
+    struct snapshot snapshot = {5, 6, 7, 8, "public", "t 1", "append"};
 
     (void)state;
     claim_ledger(&was, &source, "host", "c", "source", "/Volumes/c/s/v/n");
@@ -209,6 +209,8 @@ static void ledger_comes_back_as_it_was(void **state)
     assert_int_equal(ledger_snapshot(&is, 5)->attempt, 9);
     assert_string_equal(ledger_snapshot(&is, 5)->table, "t 1");
     assert_null(ledger_snapshot(&is, 6));
+    assert_string_equal(ledger_snapshot_of(&is, "public.t 1")->mode, "append");
+    assert_null(ledger_snapshot_of(&is, "public.t"));
     struct step *steps = is.batches->steps;
     assert_true(steps[0].done);
     assert_int_equal(steps[0].version, -1);
