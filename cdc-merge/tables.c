@@ -47,16 +47,22 @@ static size_t characters(const char *s)
     return n;
 }
 
+/* Spark replaces ${…} in a statement, wherever it stands, and a name has no other spelling. */
+static bool has_variable(const char *name)
+{
+    return strstr(name, "${") != NULL;
+}
+
 /* What Unity Catalog does not take in names of schemas and tables. */
 static void require_name(const struct table *t, const char *what, const char *name)
 {
-    bool good = *name && characters(name) <= NAME_MAX_CHARACTERS;
+    bool good = *name && characters(name) <= NAME_MAX_CHARACTERS && !has_variable(name);
     for (const char *p = name; *p; p++)
         good = good && (unsigned char)*p > ' ' && *p != '.' && *p != '/' && *p != 0x7f;
     if (!good)
         msg_die(EX_CONFIG,
                 "\"%s\" cannot be the name of a %s in Unity Catalog (at most 255 characters, no "
-                "space, dot, slash or control character): rename it, look at --namespace and "
+                "space, dot, slash, ${ or control character): rename it, look at --namespace and "
                 "--prefix, or leave the table out with pgcdc-read --exclude table=%s",
                 name, what, t->source);
 }
@@ -67,9 +73,9 @@ static void require_columns(const struct table *t, const struct shape *s)
         const char *name = s->columns[i].name;
         if (!*name || characters(name) > NAME_MAX_CHARACTERS || strncasecmp(name, "_cdc_", 5) == 0)
             msg_die(EX_CONFIG,
-                    "column \"%s\" cannot be replicated: names have at most 255 characters, and "
-                    "those that begin with _cdc_ are taken; rename it, or leave the table out with "
-                    "pgcdc-read --exclude table=%s",
+                    "column \"%s\" cannot be replicated: names have at most 255 characters and no "
+                    "${, and those that begin with _cdc_ are taken; rename it, or leave the table "
+                    "out with pgcdc-read --exclude table=%s",
                     name, t->source);
         for (unsigned k = 0; k < i; k++)
             if (names_equal(name, s->columns[k].name))

@@ -33,7 +33,10 @@ void quote_text(struct buf *b, const char *text, size_t len)
     for (size_t i = 0; i < len; i++) {
         if (text[i] == '\'' || text[i] == '\\')
             buf_char(b, '\\');
-        buf_char(b, text[i]);
+        if (text[i] == '$') /* ${…} is a variable of Spark's, wherever it stands */
+            buf_str(b, "\\u0024");
+        else
+            buf_char(b, text[i]);
     }
     buf_char(b, '\'');
 }

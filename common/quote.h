@@ -12,7 +12,8 @@ void quote_name(struct buf *b, const char *name);
 /* `catalog`.`schema`.`table` */
 void quote_table(struct buf *b, const char *catalog, const char *schema, const char *table);
 
-/* 'text', with backslash and quote escaped (Spark string literals know backslash escapes) */
+/* 'text', with backslash, quote and dollar escaped (Spark string literals know backslash escapes,
+ * and Spark replaces ${…} even in them) */
 void quote_text(struct buf *b, const char *text, size_t len);
 
 /* a path between backticks: parquet.`/Volumes/…`; only its inside is appended */

@@ -61,10 +61,10 @@ void table_take_columns(struct table *t, const struct statement *s)
     t->columns = mem_alloc((rows + 1) * sizeof *t->columns);
     for (size_t i = 0; i < rows; i++) {
         const char *name = statement_cell(s, i, 0), *type = statement_cell(s, i, 1);
-        if (!name || !*name || *name == '#') /* partitioning and the like follow */
+        if (!name || !*name || !type || !*type) /* "# Partitioning" and the like follow */
             break;
         t->columns[t->ncolumns++] =
-            (struct load_column){.name = mem_strdup(name), .type = mem_strdup(type ? type : "")};
+            (struct load_column){.name = mem_strdup(name), .type = mem_strdup(type)};
     }
     t->described = t->exists = true;
 }

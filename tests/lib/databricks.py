@@ -26,7 +26,7 @@ def quote(*names):
 
 def literal(text):
     """A string literal that Spark and Databricks read alike."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("$", "\\u0024") + "'"
 
 
 class Warehouse:

@@ -275,8 +275,8 @@ static void names_and_texts_are_quoted(void **state)
     quote_table(&b, "my cat", "s", "t`");
     assert_string_equal(b.data, "`my cat`.`s`.`t```");
     buf_clear(&b);
-    quote_text(&b, "it's \\ `", 8);
-    assert_string_equal(b.data, "'it\\'s \\\\ `'");
+    quote_text(&b, "it's \\ ` ${x}", 13);
+    assert_string_equal(b.data, "'it\\'s \\\\ ` \\u0024{x}'");
     buf_clear(&b);
     quote_path(&b, "/Volumes/a`b");
     assert_string_equal(b.data, "/Volumes/a``b");
