@@ -3,6 +3,7 @@
 #   make            the four programs, in build/bin
 #   make demo       the whole way on this machine, with a throwaway Postgres and warehouse
 #   make check      all tests
+#   make check-long random operations and kills with new seeds, for FOR=8h or until one fails
 #   make install    PREFIX (/usr/local), DESTDIR
 
 PREFIX ?= /usr/local
@@ -71,7 +72,7 @@ $(BUILD)/unit/%: $(BUILD)/unit/obj/tests/unit/%.o $(BUILD)/unit/modules.a
 unit: $(UNIT)
 	@for t in $(UNIT); do echo "== $$t"; $$t || exit 1; done
 
-.PHONY: demo check
+.PHONY: demo check check-long
 demo:
 	@tests/setup
 	@$(MAKE) --no-print-directory all
@@ -80,6 +81,12 @@ demo:
 check:
 	@tests/setup
 	@tests/check
+
+FOR ?= 1000d
+check-long:
+	@tests/setup
+	@$(MAKE) --no-print-directory all failpoints
+	@tests/model/run --for $(FOR) --shrink
 
 .PHONY: install uninstall
 MAN1 = $(foreach p,$(PROGRAMS),$(p)/$(p).1)
