@@ -567,6 +567,7 @@ IMPOSSIBLE = {
     "snapshot with rows lost": [*OPENING, ["snapshot", KEYED, 1, 50, T0], ["snapshot-end", KEYED, 1, 50, 1]],
     "snapshot of another attempt": [*OPENING, ["snapshot", KEYED, 1, 50, T0], ["snapshot-end", KEYED, 2, 50, 0]],
     "fail without a code": [START, ["fail", 0]],
+    "an operation that is none": [START, relation(unpublished=["select"])],
     "an OID too large": [*OPENING, BEGIN, ["insert", 1 << 32, 100, 1, ["1", "x"]]],
 }  # fmt: skip
 

@@ -207,6 +207,8 @@ def test_frames_out_of_place_are_refused(bad):
         ["part", 2, 0],
         ["batch", 1, 2, 3, 4],
         ["clear", 9, 2**63, 1, 0],
+        ["retire", 9, 100, 1, 0, ["1", "x"], None],
+        ["event", 9, 100, 1, 0, "i", ["1", "x"]],
     ],
 )
 def test_rows_that_cannot_be_are_refused(bad):

@@ -1,17 +1,21 @@
 """Modes: every event a row, soft deletes, and a table that changes from one to the other."""
 
 import collections
+import io
 import os
 import random
 import shutil
 
+import pyarrow.parquet
 import pytest
 
+from lib import merge
 from lib.batch import (
-    KEYED, KEYLESS, OPENING, START, T0, UNCHANGED, batch, changes_of, passed_on, relation,
+    KEYED, KEYLESS, OPENING, START, T0, UNCHANGED, batch, changes_of, pack, passed_on, relation,
     transaction,
 )  # fmt: skip
 from lib.databricks import quote
+from lib.frames import Load
 from lib.pipeline import BIN
 
 # ---------------------------------------------------------------- cdc-batch
@@ -211,6 +215,106 @@ def test_soft_deletes_make_a_truncate_the_end_of_every_row():
         ["retire", KEYED, 100, 3, T0 + 100, ["2", "x"], None],
         ["upsert", KEYED, 100, 7, T0 + 100, ["3", "y"], None],
     ]
+
+
+# ---------------------------------------------------------------- cdc-merge
+
+KEY, DATE = merge.column(1, "id", "integer", key=True), merge.column(2, "d", "date")
+
+
+def merged(*frames, end=("batch", 1, 90, 110, 7), **choices):
+    """What cdc-merge makes of a part of one table: its file's rows, and the step."""
+    owner = 0 if end[0] == "batch" else 9
+    out = merge.convert(
+        [
+            merge.start(),
+            merge.relation(9, "public", "t", [KEY, DATE], **choices),
+            ["part", 1, owner],
+            *frames,
+            ["part-end", 1, len(frames)],
+            list(end),
+            ["end", 110],
+        ]
+    )
+    [file] = out.files.values()
+    [step] = out.loads[0]["steps"]
+    return pyarrow.parquet.read_table(io.BytesIO(file)).to_pylist(), step
+
+
+def test_events_become_rows_whatever_their_key():
+    rows, step = merged(
+        ["event", 9, 100, 1, 0, "i", ["1", "infinity"]],
+        ["event", 9, 100, 2, 0, "u", ["1", UNCHANGED]],
+        ["event", 9, 100, 3, 0, "d", ["1", None]],
+        ["event", 9, 100, 4, 0, "t", [None, None]],
+        mode="append",
+    )
+    names = ("c1", "c2", "_cdc_op", "_cdc_unchanged", "_cdc_seq")
+    assert [tuple(row[name] for name in names) for row in rows] == [
+        (1, None, "i", None, 1),
+        (1, None, "u", ["d"], 2),
+        (1, None, "d", None, 3),
+        (None, None, "t", None, 4),
+    ]
+    assert [row["_cdc_unrepresentable"] for row in rows] == [[("d", "infinity")], None, None, None]
+    assert step["key"] == [] and step["properties"]["pgcdc.mode"] == "append"
+    assert [column[0] for column in step["columns"][2:]] == [
+        *("_cdc_lsn", "_cdc_seq", "_cdc_commit_time", "_cdc_unrepresentable"),
+        *("_cdc_op", "_cdc_unchanged"),
+    ]
+    assert step["apply"][0].startswith("INSERT INTO `cat`.`public`.`t` (`id`, `d`, _cdc_lsn")
+
+
+def test_a_snapshot_of_events_is_appended_and_nothing_goes():
+    end = ("snapshot-batch", 1, 9, 1, 100, 7, 1)
+    _, step = merged(["event", 9, 100, 0, 7, "r", ["1", None]], end=end, mode="append")
+    assert step["create"][0].startswith("CREATE TABLE")
+    assert step["apply"][0].startswith("INSERT INTO")
+
+
+def test_soft_deletes_delete_nothing():
+    retired = ["retire", 9, 100, 1, 7, ["1", UNCHANGED], None]
+    rows, step = merged(["clear", 9, 90, 1, 7], retired, deletes="soft")
+    assert [(row["c1"], row["_removed"], row["_unchanged"]) for row in rows] == [(1, True, [2])]
+    assert step["columns"][-1] == ["_cdc_deleted_at", "TIMESTAMP", 0]
+    assert step["properties"]["pgcdc.deletes"] == "soft"
+    statement = "".join(step["apply"])
+    assert "DELETE" not in statement
+    assert "WHEN NOT MATCHED BY SOURCE AND t._cdc_deleted_at IS NULL" in statement
+
+
+@pytest.mark.parametrize(
+    ("choices", "frame"),
+    [
+        ({"mode": "append"}, ["upsert", 9, 100, 1, 0, ["1", None], None]),
+        ({"mode": "append"}, ["clear", 9, 100, 1, 0]),
+        ({"mode": "append"}, ["event", 9, 100, 1, 0, "x", ["1", None]]),
+        ({"mode": "append"}, ["event", 9, 100, 1, 0, "iu", ["1", None]]),
+        ({"deletes": "soft"}, ["remove", 9, 100, 1, 0, ["1", None]]),
+        ({"mode": "other"}, ["part-end", 1, 0]),
+    ],
+)
+def test_rows_of_another_mode_are_refused(choices, frame):
+    shape = merge.relation(9, "public", "t", [KEY, DATE], **choices)
+    code, _, err = merge.run([merge.start(), shape, ["part", 1, 0], frame])
+    assert code == 65 and err.count("\n") == 1
+
+
+# ---------------------------------------------------------------- messages
+
+
+def test_a_logical_message_passes_through_every_stage(tmp_path):
+    message = ["message", 100, True, "pre\nfix", b"\x00\xff"]
+    frames = [*OPENING[:3], ["begin", 100, T0, 1], message, ["checkpoint", 105, T0], ["end", 105]]
+    folded = batch(frames)
+    assert message in folded
+    code, out, err = merge.run(folded)
+    assert (code, err) == (0, "")
+    assert pack([message]) in out
+    load = Load(tmp_path, {"DATABRICKS_HOST": ""})
+    code, _, err = load.run(out, "-v", "--to-dir", str(tmp_path / "out"))
+    assert code == 0 and "a message passed by prefix=pre fix bytes=2 lsn=0/64" in err
+    assert load.run(out, "--to-dir", str(tmp_path / "out"))[2] == ""
 
 
 # ---------------------------------------------------------------- the whole way
