@@ -18,6 +18,7 @@ from lib.warehouse import LocalWarehouse
 forget_settings()
 
 # What can run side by side: each lane has servers of its own, and the last needs no warehouse.
+# A file takes another lane with pytestmark = pytest.mark.lane("kill").
 LANES = ("kill", "warehouse", "plain")
 
 _numbers = itertools.count(1)
@@ -28,8 +29,9 @@ def pytest_addoption(parser):
 
 
 def lane(item):
-    if item.path.name == "test_kill.py":
-        return "kill"
+    marker = item.get_closest_marker("lane")
+    if marker:
+        return marker.args[0]
     return "warehouse" if "warehouse" in item.fixturenames else "plain"
 
 
@@ -43,6 +45,7 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_configure(config):
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", 143))  # fixtures clean up
+    config.addinivalue_line("markers", "lane(name): where it runs; see LANES in conftest.py")
     config.addinivalue_line("markers", "deadline(seconds): fail the test after that; default 180")
 
 

@@ -111,9 +111,10 @@ def test_ctrl_c_prints_no_error_and_loses_nothing(database, make_pipeline, asser
         "CREATE TABLE t (id int PRIMARY KEY, v text)", "CREATE PUBLICATION pub FOR TABLE t"
     )
     pipeline = make_pipeline(options={"pgcdc-read": ["--create-slot"]})
+    streaming = "SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'"
     for i in range(3):
         pipeline.start()
-        wait_for(lambda: snapshots(pipeline), 60, "the snapshot")
+        wait_for(lambda: snapshots(pipeline) and database.execute(streaming), 60, "the stream")
         database.execute(f"INSERT INTO t SELECT {i} * 1000 + g, 'x' FROM generate_series(1, 900) g")
         time.sleep(0.3 * i)
         pipeline.interrupt()

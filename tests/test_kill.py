@@ -10,6 +10,8 @@ import pytest
 from lib.pipeline import ROOT, STAGES, wait_for
 from lib.workload import Watcher, Workload, create
 
+pytestmark = pytest.mark.lane("kill")
+
 KILLS = 5
 SEED = int(os.environ.get("SEED", "20261122"))
 
@@ -49,7 +51,7 @@ def test_killed_at_random(victim, database, cluster, catalog, warehouse, make_pi
     workload.start()
     with Watcher(warehouse.api, catalog):
         for number in range(KILLS):
-            end = time.monotonic() + r.uniform(0.2, 2.5)
+            end = time.monotonic() + r.uniform(0.1, 1.5)
             known = pipeline.position() if number % 2 else -1
             # only while dbx-load is behind the WAL, with all stages at work
             wait_for(
