@@ -71,7 +71,8 @@ static void require_columns(const struct table *t, const struct shape *s)
 {
     for (unsigned i = 0; i < s->ncolumns; i++) {
         const char *name = s->columns[i].name;
-        if (!*name || characters(name) > NAME_MAX_CHARACTERS || strncasecmp(name, "_cdc_", 5) == 0)
+        if (!*name || characters(name) > NAME_MAX_CHARACTERS || has_variable(name) ||
+            strncasecmp(name, "_cdc_", 5) == 0)
             msg_die(EX_CONFIG,
                     "column \"%s\" cannot be replicated: names have at most 255 characters and no "
                     "${, and those that begin with _cdc_ are taken; rename it, or leave the table "

@@ -2,6 +2,7 @@
 is what costs, and each looks at its own tables."""
 
 import contextlib
+import os
 
 from lib.compare import Source, Target, compare
 from lib.database import Database
@@ -9,11 +10,12 @@ from lib.pipeline import Pipeline
 
 
 class Replication:
-    """`database` is fresh. Everything is named after `name`, the publication is `pub`."""
+    """Database, catalog and slots are fresh, and named after `name`; the publication is `pub`."""
 
     def __init__(self, cluster, warehouse, folder, name):
-        self.warehouse, self.folder, self.name = warehouse, folder, name
-        self.database = Database(cluster, name)
+        self.warehouse, self.folder = warehouse, folder
+        self.name = f"{name}_{os.getpid()}"  # the warehouse may be there for longer than the tests
+        self.database = Database(cluster, self.name)
         self.pipelines = []
 
     def __enter__(self):
