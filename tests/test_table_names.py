@@ -89,7 +89,9 @@ def test_a_target_that_holds_another_table_is_refused(named):
     named.first.start(extra={"pgcdc-read": ["--table", "select.1ST", "--once"]})
     assert named.first.wait(60)["dbx-load"] == 78
     said = named.first.log("dbx-load")
-    assert "belongs to another table of the source (pgcdc.table is select.1st, not select.1ST)" in said
+    assert (
+        "belongs to another table of the source (pgcdc.table is select.1st, not select.1ST)" in said
+    )
     named.assert_equal(TABLES[0])
 
 
