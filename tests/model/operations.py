@@ -12,6 +12,8 @@ import random
 
 from model import tables
 
+# dbx-load's most delicate moments are too short to be met by chance.
+FAILPOINTS = ("before-post", *4 * ("after-post",), "after-success", "between-tables")
 VICTIMS = ("pgcdc-read", "cdc-batch", "cdc-merge", "dbx-load", "dbx-load", "all", "all", "postgres")
 
 
@@ -22,17 +24,22 @@ def generate(seed, count):
         "seed": seed,
         "tables": tables.choose(r),
         "sessions": r.choice((2, 3)),
-        "part_rows": r.choice((3, 6, 20, None)),
+        "part_rows": r.choice((6, 10, 25, None)),
         "min_interval": r.choice(("0s", "1s", "2s")),
         "in_flight": r.choice((1, 2, 3)),
         "create_slot": r.random() < 0.5,
+        "failpoint": None,
     }
+    if r.random() < 0.3:  # in place of a kill between two operations
+        passage, down = r.randint(8, 14), round(r.uniform(0, 4), 2)
+        settings["failpoint"] = {"at": f"{r.choice(FAILPOINTS)}:{passage}", "down": down}
     return settings, Maker(r, settings, count).make()
 
 
 def write(settings, operations):
     return "".join(
-        json.dumps(line, ensure_ascii=False) + "\n" for line in ({"settings": settings}, *operations)
+        json.dumps(line, ensure_ascii=False) + "\n"
+        for line in ({"settings": settings}, *operations)
     )
 
 
@@ -59,6 +66,7 @@ class Maker:
         self.r = r
         self.count = count
         self.names = settings["tables"]
+        self.failpoint = settings["failpoint"]
         self.sessions = [Session(self.names) for _ in range(settings["sessions"])]
         self.focus = self.names
         self.fresh = itertools.count(1).__next__
@@ -91,18 +99,23 @@ class Maker:
         def put(index, **operation):
             plan.setdefault(min(int(index), count - 1), []).append(operation)
 
+        def pause():
+            return round(r.uniform(0, 1.2), 2)
+
         start = r.uniform(0.1, 0.2) * count
-        put(start, do="start")
+        put(start, do="start", after=0)
         for share, end in (0.45, True), (0.75, False):
             # the first snapshot waits for the transactions that were open at its start
             put(share * count, do="settle", end=end)
-        kill = r.uniform(start, count)
-        put(kill, do="kill", victim=r.choice(VICTIMS), after=round(r.uniform(0, 1.2), 2))
-        put(kill + r.choice((0, 0, 10, 40)), do="restart")
+        if not self.failpoint:
+            kill = r.uniform(start, count)
+            put(kill, do="kill", victim=r.choice(VICTIMS), after=pause())
+            # statements of a dead dbx-load go on: its successor finds them done, or stops them
+            put(kill + r.choice((0, 0, 10, 40)), do="restart", after=pause())
         if r.random() < 0.3:
             stop = r.uniform(start, count)
             put(stop, do="stop")
-            put(stop + r.choice((0, 20)), do="restart")
+            put(stop + r.choice((0, 20)), do="restart", after=0)
         return plan
 
     # ---- one session ----
@@ -125,7 +138,7 @@ class Maker:
                 return [{"do": "back"}]
         else:
             session.saved = [copy.deepcopy(session.rows)]
-        if r.random() < 0.015:
+        if r.random() < 0.008:
             return self.truncate()
         table = tables.BY_NAME[r.choice(self.focus)]
         rows = session.rows[table.name]
@@ -146,10 +159,18 @@ class Maker:
         return key + [tables.value(c.kind, self.fresh, self.r) for c in table.other_columns()]
 
     def pick(self, rows, count=1):
-        """Numbers of rows that are there; sometimes, of others."""
-        if self.r.random() < 0.05:
+        """Numbers of rows that are there, often of the one that was changed last; sometimes others.
+
+        rows has them in the order in which they were changed."""
+        kind = self.r.random()
+        if kind < 0.05:
             return self.r.sample(range(tables.KEYS), count)
-        return self.r.sample(sorted(rows), min(count, len(rows)))
+        if kind < 0.4 and count == 1:
+            return list(rows)[-1:]
+        picked = self.r.sample(sorted(rows), min(count, len(rows)))
+        for n in picked:
+            rows[n] = rows.pop(n)
+        return picked
 
     def free(self, rows, count=1):
         """Numbers of keys that no row has; if all have, of any."""

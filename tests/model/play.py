@@ -10,11 +10,15 @@ import tempfile
 import time
 
 import psycopg
-
-from lib.compare import Difference, Source as SourceReader, Target, compare
+from lib.compare import Difference, Target, compare
+from lib.compare import Source as SourceReader
 from lib.database import Database
 from lib.pipeline import BIN, STAGES, Pipeline, wait_for
+
 from model.source import Source
+
+# A run has one kill, seldom a stop, and PostgreSQL may be away for a moment.
+MOST_STARTS = 6
 
 _numbers = itertools.count(1)
 
@@ -44,7 +48,7 @@ class Play:
     def __init__(self, cluster, warehouse, bin_folder=None):
         self.cluster = cluster
         self.warehouse = warehouse
-        self.bin_folder = bin_folder or BIN
+        self.bin_folder = os.path.abspath(bin_folder or BIN)
 
     def run(self, settings, operations):
         """Returns what was counted, or raises Failed."""
@@ -79,7 +83,9 @@ class Run:
         batching += ["--in-flight", str(settings["in_flight"])]
         if settings["part_rows"]:
             batching += ["--part-rows", str(settings["part_rows"])]
-        self.pipeline = Pipeline(
+        self.pipeline = FailingPipeline(
+            settings["failpoint"],
+            play.bin_folder,
             folder,
             conninfo=database.conninfo,
             slot=slot,
@@ -91,7 +97,6 @@ class Run:
                 "cdc-batch": batching,
                 "dbx-load": ["-v"],
             },
-            bin_folder=play.bin_folder,
         )
 
     def run(self, operations):
@@ -101,6 +106,11 @@ class Run:
             else:
                 self.control(**operation)
         self.settle(end=True)
+        if self.pipeline.failed:
+            self.count_kill("failpoint")
+        elif self.pipeline.failpoint:  # it was not reached
+            self.kill("dbx-load", 0)
+            self.settle(end=True)
         self.pipeline.stop()
         self.compare()
         self.count_batches()
@@ -108,12 +118,16 @@ class Run:
 
     def control(self, do, **how):
         {
-            "start": self.pipeline.tick,
-            "restart": self.pipeline.tick,
+            "start": self.start,
+            "restart": self.start,
             "settle": self.settle,
             "stop": self.stop,
             "kill": self.kill,
         }[do](**how)
+
+    def start(self, after):
+        time.sleep(after)
+        self.pipeline.tick()
 
     def settle(self, end):
         """All that was committed gets to the target; with `end` also what was open."""
@@ -133,8 +147,7 @@ class Run:
     def kill(self, victim, after):
         self.pipeline.tick()
         time.sleep(after)
-        self.counts["kills"] += 1
-        self.counts[f"kill {victim}"] += 1
+        self.count_kill(victim)
         if victim == "postgres":
             self.play.cluster.kill()
             self.play.cluster.start()
@@ -142,6 +155,10 @@ class Run:
             self.source.connect()
         else:
             self.pipeline.kill(*(STAGES if victim == "all" else [victim]))
+
+    def count_kill(self, victim):
+        self.counts["kills"] += 1
+        self.counts[f"kill {victim}"] += 1
 
     def compare(self):
         source = SourceReader(self.database.conninfo)
@@ -163,6 +180,30 @@ class Run:
     def close(self):
         self.pipeline.kill_leftovers()
         self.source.close()
+
+
+class FailingPipeline(Pipeline):
+    """In its first run dbx-load dies at a failpoint, if one is given, and stays down for a while."""
+
+    def __init__(self, failpoint, bin_folder, *arguments, **keywords):
+        self.failpoint = failpoint
+        self.failed = False
+        if failpoint:
+            bin_folder = os.path.join(os.path.dirname(bin_folder), "failpoints", "bin")
+            keywords["environments"] = {"dbx-load": {"CDC_FAILPOINT": failpoint["at"]}}
+        super().__init__(*arguments, bin_folder=bin_folder, **keywords)
+
+    def start(self, **extra):
+        assert len(self.ended) < MOST_STARTS, f"it ends again and again\n{self.log()}"
+        return super().start(**extra)
+
+    def wait(self, timeout=60):
+        codes = super().wait(timeout)
+        if self.failpoint and codes["dbx-load"] == -signal.SIGKILL:
+            self.failed = True
+            self.environments = {}
+            time.sleep(self.failpoint["down"])
+        return codes
 
 
 def catches_sigterm(pid):

@@ -22,7 +22,7 @@ class Source:
 
     def make(self, tables):
         for table in tables:
-            self.database.execute(*table.make)
+            self.database.execute(*table.make.split(";\n"))
         names = ", ".join(table.name for table in tables)
         self.database.execute(
             f"CREATE PUBLICATION pub FOR TABLE {names} WITH (publish_via_partition_root)"
@@ -30,7 +30,9 @@ class Source:
 
     def connect(self, sessions=None):
         """Connects all sessions, after a crash of the server anew."""
-        self.sessions = [Session(self.database.conninfo) for _ in range(sessions or len(self.sessions))]
+        self.sessions = [
+            Session(self.database.conninfo) for _ in range(sessions or len(self.sessions))
+        ]
 
     def apply(self, operation):
         session, do = self.sessions[operation["session"]], operation["do"]
@@ -147,7 +149,9 @@ def insert(operation):
     s = Statement(operation)
     names = [escaped(name) for name in order(s.table)]
     rows = ", ".join(
-        "(" + ", ".join(s.put(s.columns[name], plain) for name, plain in zip(order(s.table), row)) + ")"
+        "("
+        + ", ".join(s.put(s.columns[name], plain) for name, plain in zip(order(s.table), row))
+        + ")"
         for row in operation["rows"]
     )
     listed = ", ".join(names)

@@ -118,13 +118,10 @@ class Catalog:
                     return self._show_tables(rest, default)
         return None
 
-    def dropped_table(self, sql: str) -> Path | None:
-        """The folder of the table that a DROP TABLE (already translated) names.
-
-        Tables found at start are external to Spark, which then leaves their files.
-        """
+    def table_folder(self, verb: str, sql: str) -> Path | None:
+        """The folder of the table that a DROP or CREATE TABLE (already translated) names."""
         rest = [token for token in names.tokens(sql) if token.kind != "space"]
-        if [token.text.upper() for token in rest[:2]] != ["DROP", "TABLE"]:
+        if [token.text.upper() for token in rest[:2]] != [verb, "TABLE"]:
             return None
         start = _name_index(rest, 2)
         parts = [token.name for token in rest[start : _name_end(rest, start) : 2]]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import logging
 import os
 import re
 import shutil
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,6 +84,8 @@ class Engine:
         self._context = self._spark.sparkContext
         self._context.setLogLevel("ERROR")
         self._sessions = threading.local()
+        self._makers: collections.Counter[Path] = collections.Counter()  # CREATE TABLEs under way
+        self._makers_lock = threading.Lock()
         self.catalog = Catalog(root, self._spark.sql)
         self.catalog.register_all()
 
@@ -113,14 +118,35 @@ class Engine:
         kind = names.words(sql, 2)
         session = self._session(names.encode_schema(catalog, schema))
         self._context.setJobGroup(job, job, interruptOnCancel=True)
-        dropped = self.catalog.dropped_table(handled)
-        frame = session.sql(handled)
-        if dropped is not None:
+        with self._making(self.catalog.table_folder("CREATE", handled)):
+            frame = session.sql(handled)
+        dropped = self.catalog.table_folder("DROP", handled)
+        if dropped is not None:  # Spark leaves the files of tables that were found at start
             shutil.rmtree(dropped, ignore_errors=True)
         result = _collect(frame)
         if kind and kind[0] in ("SHOW", "DESCRIBE", "DESC"):
             self._show_names(result, kind)
         return result
+
+    @contextlib.contextmanager
+    def _making(self, folder: Path | None) -> Iterator[None]:
+        """Around a CREATE TABLE: what one that failed has left in the table's folder is no obstacle.
+
+        On Databricks every new table has a folder of its own. Here those of one name share it, and
+        Delta may refuse to make a table where files are.
+        """
+        if folder is None:
+            yield
+            return
+        with self._makers_lock:
+            if not self._makers[folder] and not any(folder.glob("_delta_log/*.json")):
+                shutil.rmtree(folder, ignore_errors=True)
+            self._makers[folder] += 1
+        try:
+            yield
+        finally:
+            with self._makers_lock:
+                self._makers[folder] -= 1
 
     def _session(self, database: str) -> SparkSession:
         """This thread's session, with this current database."""
