@@ -38,7 +38,7 @@ def settle(pipeline, database, workload, assert_equal):
     pipeline.stop()
 
 
-@pytest.mark.deadline(300)
+@pytest.mark.deadline(600)
 @pytest.mark.parametrize("victim", [*STAGES, "all", "postgres"])
 def test_killed_at_random(victim, database, cluster, catalog, warehouse, make_pipeline, assert_equal):
     """Every other kill waits until the one before is overcome; the others may meet a recovery."""
@@ -76,7 +76,7 @@ def test_killed_at_random(victim, database, cluster, catalog, warehouse, make_pi
     assert workload.transactions > KILLS
 
 
-@pytest.mark.deadline(300)
+@pytest.mark.deadline(600)
 @pytest.mark.parametrize("failpoint", FAILPOINTS)
 def test_killed_at_failpoint(failpoint, database, catalog, warehouse, make_pipeline, assert_equal):
     create(database)
