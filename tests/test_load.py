@@ -108,7 +108,7 @@ def test_snapshot_then_changes(load, catalog, rows, staged):
     assert facts["prepared"] == facts["applied"] == ["0/82"]
     assert facts["loaded"] == [stream.run, "3"]
     assert facts["run"] == [stream.run, "open", "0/82"]
-    assert facts["snapshot"] == ["1000", "1", "0/64", "public", "t", "5"]
+    assert facts["snapshot"] == ["1000", "1", "0/64", "public", "t", "5", "merge"]
     assert os.listdir(os.path.join(load.state, "batches")) == []
     assert staged(stream) == []
 
