@@ -117,7 +117,7 @@ static void proceed(struct table *t)
 {
     struct load *load = t->steps->load;
     struct step *step = t->step;
-    char *add;
+    char *alter;
 
     if (!t->described) {
         ask(t, DESCRIBE, table_describe_sql(t));
@@ -160,8 +160,8 @@ static void proceed(struct table *t)
             ask(t, ALTER, table_deletes_sql(t, step));
         return;
     }
-    if ((add = table_add_columns_sql(t, step))) {
-        ask(t, ALTER, add);
+    if ((alter = table_mapping_sql(t, step)) || (alter = table_add_columns_sql(t, step))) {
+        ask(t, ALTER, alter);
         return;
     }
     /* What an earlier life of the pipeline left running, whose state is lost, must not be added to

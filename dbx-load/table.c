@@ -257,6 +257,16 @@ char *table_deletes_sql(const struct table *t, const struct step *s)
     return set_properties_sql(t, s, keys, 1);
 }
 
+char *table_mapping_sql(const struct table *t, const struct step *s)
+{
+    static const char *const keys[] = {PROPERTY_MAPPING};
+    const char *have = table_property(t, PROPERTY_MAPPING);
+
+    if (!step_property(s, PROPERTY_MAPPING) || (have && strcmp(have, "none")))
+        return NULL;
+    return set_properties_sql(t, s, keys, 1);
+}
+
 char *table_fence_sql(const struct table *t, const char *run)
 {
     return mem_printf("ALTER TABLE %s SET TBLPROPERTIES ('" PROPERTY_FENCE "' = '%s-%llx')",

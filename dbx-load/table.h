@@ -20,6 +20,9 @@
 /* Deletes are `soft` or, if it is absent, hard. */
 #define PROPERTY_DELETES "pgcdc.deletes"
 
+/* Delta's: `name` lets columns have any name. */
+#define PROPERTY_MAPPING "delta.columnMapping.mode"
+
 struct table {
     char *name;     /* quoted, in full */
     bool described; /* exists and columns are known */
@@ -79,6 +82,10 @@ char *table_deletes_sql(const struct table *t, const struct step *s); /* notes t
 /* Commits a property with a value that it never had: a statement that is running on the table is
  * aborted by that. */
 char *table_fence_sql(const struct table *t, const char *run);
+
+/* Lets the table have columns with any name, where the step has one that Delta takes only so; NULL
+ * if it needs nothing. */
+char *table_mapping_sql(const struct table *t, const struct step *s);
 
 /* Adds the columns that the table lacks; NULL if it lacks none. A column of another type exits
  * with 78. */

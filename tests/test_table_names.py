@@ -65,11 +65,19 @@ def named(cluster, warehouse, tmp_path_factory):
         for table in TABLES:
             replication.execute(*create(*table, keyed=True))
         replication.execute(*create(*KEYLESS, keyed=False))
-        replication.execute("CREATE PUBLICATION pub FOR ALL TABLES")
+        replication.execute(
+            "CREATE TABLE plain (id int PRIMARY KEY)",
+            "INSERT INTO plain VALUES (1)",
+            "CREATE PUBLICATION pub FOR ALL TABLES",
+        )
         pipeline = replication.pipeline().start()
         replication.settle()
         for table in (*TABLES, KEYLESS):
             replication.execute("BEGIN", *change(*table), "COMMIT")
+        replication.execute(
+            'ALTER TABLE plain ADD "a b;" text, ADD "a.b" int',
+            "INSERT INTO plain VALUES (2, 'x', 3)",
+        )
         replication.settle()
         pipeline.stop()
         replication.first = pipeline
@@ -81,6 +89,11 @@ def named(cluster, warehouse, tmp_path_factory):
 def test_names_that_need_quoting_of_63_bytes_and_in_any_script(named, schema, table):
     assert all(len(name.encode()) <= 63 for name in (schema, table, *COLUMNS))
     named.assert_equal((schema, table))
+
+
+def test_columns_that_need_quoting_are_added(named):
+    """To a table that was made without what Delta needs for such names."""
+    named.assert_equal(("public", "plain"))
 
 
 def test_a_target_that_holds_another_table_is_refused(named):
