@@ -146,6 +146,14 @@ def test_append_under_replica_identity_full_has_the_whole_old_row():
     ]
 
 
+@pytest.mark.parametrize("identity", "difn")
+def test_append_takes_inserts_under_every_replica_identity(identity):
+    frames = [*OPENING[:2], relation(identity=identity)]
+    row = ("insert", KEYED, ["1", UNCHANGED])  # as it moves into a row filter
+    out = batch([*frames, *transaction(100, row), ["end", 105]], *("--mode", "append"))
+    assert events(out) == [[[100, 1], "i", ["1", UNCHANGED]]]
+
+
 def test_append_reads_a_snapshot_as_events_and_cuts_parts():
     changes = [("insert", KEYED, [str(i), "x"]) for i in range(7)]
     out = batch(
@@ -501,7 +509,7 @@ def test_four_tables_in_four_modes_through_kills(database, make_pipeline, wareho
             "pgcdc-read": ["--create-slot"],
             "cdc-batch": [
                 *("--mode", "append", "--mode", "public.*=merge", "--mode", "*_log=append"),
-                *("--delete", "public.so*=soft", "--part-rows", "40"),
+                *("--delete", "public.so*=soft", "--part-rows", "70"),
             ],
         },
         bin_folder=os.path.join(os.path.dirname(BIN), "failpoints", "bin"),
