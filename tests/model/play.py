@@ -18,7 +18,7 @@ from lib.pipeline import BIN, STAGES, Pipeline, wait_for
 from model.source import Source
 
 # A run has one kill, seldom a stop, and PostgreSQL may be away for a moment.
-MOST_STARTS = 6
+MOST_STARTS = 8
 
 _numbers = itertools.count(1)
 
@@ -106,12 +106,12 @@ class Run:
             else:
                 self.control(**operation)
         self.settle(end=True)
-        if self.pipeline.failed:
-            self.count_kill("failpoint")
-        elif self.pipeline.failpoint:  # it was not reached
+        if self.pipeline.failpoint and not self.pipeline.failed:  # it was not reached
             self.kill("dbx-load", 0)
             self.settle(end=True)
-        self.pipeline.stop()
+        elif self.pipeline.failpoint:
+            self.count_kill("failpoint")
+        self.stop()
         self.compare()
         self.count_batches()
         return self.counts + self.source.counts
@@ -121,7 +121,7 @@ class Run:
             "start": self.start,
             "restart": self.start,
             "settle": self.settle,
-            "stop": self.stop,
+            "stop": self.stop_early,
             "kill": self.kill,
         }[do](**how)
 
@@ -135,14 +135,19 @@ class Run:
             self.source.commit()
         self.pipeline.wait_applied(self.database.lsn(), restart=True)
 
+    def stop_early(self):
+        self.counts["stops"] += 1
+        self.stop()
+
     def stop(self):
         self.pipeline.tick()
         pids = [process.pid for process in self.pipeline.processes.values()]
         wait_for(lambda: all(map(catches_sigterm, pids)), 10, "the stages take a SIGTERM")
-        self.counts["stops"] += 1
+        failed = self.pipeline.failed
         self.pipeline.interrupt(signal.SIGTERM)
-        codes = set(self.pipeline.wait().values())
-        assert codes in ({0}, {75}), self.pipeline.log()  # 75: a snapshot was given up
+        codes = self.pipeline.wait()
+        if self.pipeline.failed == failed:  # 75: a snapshot was given up
+            assert set(codes.values()) in ({0}, {75}), f"{codes}\n{self.pipeline.log()}"
 
     def kill(self, victim, after):
         self.pipeline.tick()
@@ -154,7 +159,10 @@ class Run:
             self.database.connect()
             self.source.connect()
         else:
-            self.pipeline.kill(*(STAGES if victim == "all" else [victim]))
+            victims = STAGES if victim == "all" else [victim]
+            self.pipeline.kill(*victims)
+            for stage in victims:
+                self.pipeline.processes[stage].wait()
 
     def count_kill(self, victim):
         self.counts["kills"] += 1
