@@ -314,6 +314,16 @@ static void take_snapshot(struct batcher *b, struct frame *f)
     one->time = frame_int(f);
 }
 
+/* Whether the open batch has changes of the table, or of one that had its name and is gone. */
+static bool has_changes(const struct batcher *b, const struct table *t)
+{
+    for (const struct table *o = b->fold.tables; o; o = o->hh.next)
+        if ((o->changed || o->in_batch) && !strcmp(o->shape->table, t->shape->table) &&
+            !strcmp(o->shape->schema, t->shape->schema))
+            return true;
+    return false;
+}
+
 static void take_snapshot_end(struct batcher *b, struct frame *f)
 {
     struct table *t = frame_table(b, f);
@@ -324,7 +334,7 @@ static void take_snapshot_end(struct batcher *b, struct frame *f)
     if (frame_uint(f) != one->rows)
         frame_bad(f, "rows of the snapshot are missing");
     /* changes from before the snapshot have to be applied before it */
-    if (t->changed || t->in_batch) {
+    if (has_changes(b, t)) {
         if (!can_close(b))
             frame_bad(f, "a snapshot ends inside a transaction that changes its table");
         close_batch(b);

@@ -199,6 +199,23 @@ def test_changes_from_before_a_snapshot_close_before_it():
     assert closings == [["batch", 2, 50, 65], ["batch", 3, 65, 75], ["snapshot-batch", 4, KEYED, 2]]
 
 
+def test_changes_of_a_dropped_table_close_before_the_snapshot_of_one_of_its_name():
+    new = 103
+    out = batch(
+        [
+            *OPENING,
+            *transaction(60, ("insert", KEYED, ["1", "x"])),
+            relation(new, table=f"t{KEYED}"),
+            ["snapshot", new, 2, 80, T0],
+            ["snapshot-end", new, 2, 80, 0],
+            ["end", 80],
+        ],
+        "--min-interval", "1h",
+    )  # fmt: skip
+    closings = [f[:4] for f in changes_of(out) if "batch" in f[0]]
+    assert closings == [["batch", 2, 50, 65], ["snapshot-batch", 3, new, 2]]
+
+
 def test_json_is_a_line_per_frame():
     frames = [*OPENING, *transaction(100, ("insert", KEYED, ["1", "ä\n"])), ["end", 105]]
     lines = [json.loads(line) for line in batch(frames, "--json").splitlines()]
