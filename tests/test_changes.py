@@ -104,7 +104,6 @@ TOAST = [
 PARTS = ["toast_default", "toast_index"]
 
 
-@pytest.mark.deadline(500)
 @pytest.mark.parametrize("identity", TOAST)
 def test_unchanged_toast_values(told, identity):
     """Kept by the MERGE or filled in the batch, also where the key changes."""

@@ -183,7 +183,6 @@ def replicated(cluster, warehouse, tmp_path_factory):
         yield replication
 
 
-@pytest.mark.deadline(400)
 def test_composite_keys_of_32_columns_of_every_common_type(replicated):
     assert len(COMMON) == 32
     replicated.assert_equal(("public", "common"))

@@ -84,7 +84,6 @@ def named(cluster, warehouse, tmp_path_factory):
         yield replication
 
 
-@pytest.mark.deadline(300)
 @pytest.mark.parametrize("schema, table", [*TABLES, KEYLESS])
 def test_names_that_need_quoting_of_63_bytes_and_in_any_script(named, schema, table):
     assert all(len(name.encode()) <= 63 for name in (schema, table, *COLUMNS))

@@ -54,7 +54,7 @@ class Replication:
         lsn = self.database.lsn()
         for pipeline in self.pipelines:
             if pipeline.processes:
-                pipeline.wait_applied(lsn)
+                pipeline.wait_applied(lsn, timeout=300)
 
     def assert_equal(self, *tables, schemas=None):
         """Asserts that tables of the source (schema, name) equal their copies."""
