@@ -201,6 +201,38 @@ def test_long_text_keys(replicated):
     replicated.assert_equal(("public", "texts"))
 
 
+def test_numeric_keys_that_become_decimal_are_one_key_in_every_form(
+    database, make_pipeline, catalog, warehouse
+):
+    """Changes of 1.0 to 1.00 are changes of the key at the source, and none in DECIMAL(10,2)."""
+    database.execute(
+        "CREATE TABLE t (k numeric PRIMARY KEY, v text, long text)",
+        "ALTER TABLE t ALTER long SET STORAGE EXTERNAL",
+        "INSERT INTO t SELECT n, 'old', repeat(n::text, 9000) FROM unnest('{0,1.0,2}'::numeric[]) n",
+        "CREATE PUBLICATION pub FOR TABLE t",
+    )
+    pipeline = make_pipeline(
+        options={"pgcdc-read": ["--create-slot"], "cdc-merge": ["--numeric", "10,2"]}
+    )
+    pipeline.start()
+    pipeline.wait_applied(database.lsn())
+    for changes in (
+        [
+            "UPDATE t SET k = 1.00 WHERE k = 1",
+            "UPDATE t SET v = 'new' WHERE k = 2",
+            "UPDATE t SET k = 2.000 WHERE k = 2",
+            "DELETE FROM t WHERE k = 0",
+            "INSERT INTO t VALUES (0.00, 'again', repeat('w', 9000))",
+        ],
+        ["UPDATE t SET k = 1.0 WHERE k = 1", "UPDATE t SET k = 1.000, v = 'newer' WHERE k = 1"],
+    ):
+        database.execute("BEGIN", *changes, "COMMIT")
+        pipeline.wait_applied(database.lsn())
+    pipeline.stop()
+    found = warehouse.api.rows(f"SELECT k, v, left(long, 1) FROM `{catalog}`.public.t ORDER BY k")
+    assert found == [["0.00", "again", "w"], ["1.00", "newer", "1"], ["2.00", "new", "2"]]
+
+
 # Values that no column of Databricks holds, and of a type that has others which it does.
 IMPOSSIBLE = [
     ("date", -1, "infinity"),
