@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "kinds.h"
-#include "stream.h"
 
 static void set_row(struct fold *f, struct net *n, enum net_kind kind, struct position at,
                     struct mp values, bool unchanged, const struct net *origin)
@@ -80,23 +79,11 @@ const struct kind kind_hard = {insert, update_hard, remove_hard, kinds_void};
 /* The last values of a row that is not in the part: the key's; the others are as they were. */
 static void build_from_key(struct fold *f, const struct table *t, struct mp key)
 {
-    unsigned next = 0;
     msgpack_packer pk;
 
     buf_clear(&f->values);
     pack_into(&pk, &f->values);
-    msgpack_pack_array(&pk, t->shape->ncolumns);
-    for (unsigned i = 0; i < t->shape->ncolumns; i++) {
-        if (next < t->nkey && t->key[next] == i) {
-            struct mp value = {key.p, key.p};
-            mp_skip(&key, STREAM_FRAME_MAX, NULL);
-            value.end = key.p;
-            pack_raw(&pk, value);
-            next++;
-        } else {
-            pack_unchanged(&pk);
-        }
-    }
+    kinds_pack_key(&pk, t, key, true);
 }
 
 static void leave_soft(struct fold *f, const struct table *t, struct net *n, struct position at,

@@ -1,7 +1,5 @@
 #include "kinds.h"
 
-#include "stream.h"
-
 struct net *kinds_net(struct fold *f, struct table *t, const struct buf *key)
 {
     struct net *n;
@@ -15,6 +13,26 @@ struct net *kinds_net(struct fold *f, struct table *t, const struct buf *key)
     HASH_ADD_KEYPTR(hh, t->nets, n->key.p, (unsigned)key->len, n);
     f->rows++;
     return n;
+}
+
+void kinds_pack_key(msgpack_packer *pk, const struct table *t, struct mp key, bool unchanged)
+{
+    unsigned next = 0;
+
+    msgpack_pack_array(pk, t->shape->ncolumns);
+    for (unsigned i = 0; i < t->shape->ncolumns; i++) {
+        if (next < t->nkey && t->key[next] == i) {
+            struct mp value = {key.p, key.p};
+            mp_skip(&key, STREAM_FRAME_MAX, NULL);
+            value.end = key.p;
+            pack_raw(pk, value);
+            next++;
+        } else if (unchanged) {
+            pack_unchanged(pk);
+        } else {
+            msgpack_pack_nil(pk);
+        }
+    }
 }
 
 void kinds_void(struct fold *f, struct table *t, struct position at)

@@ -8,6 +8,7 @@
 
 #include "fold.h"
 #include "row.h"
+#include "stream.h"
 
 struct kind {
     void (*insert)(struct fold *f, struct table *t, struct position at);
@@ -27,6 +28,9 @@ extern const struct kind kind_log;      /* every event is kept */
 
 /* The net change of a key, made as NET_REMOVE if the part has none. */
 struct net *kinds_net(struct fold *f, struct table *t, const struct buf *key);
+
+/* A row of which only the key is known: the other columns are nil, or unchanged. */
+void kinds_pack_key(msgpack_packer *pk, const struct table *t, struct mp key, bool unchanged);
 
 /* Voids what the part holds of the table, up to and with this TRUNCATE. */
 void kinds_void(struct fold *f, struct table *t, struct position at);

@@ -1,6 +1,5 @@
 /* Tables that are appended to: every event is a row, in the order of the source. */
 #include "kinds.h"
-#include "stream.h"
 
 static void append(struct fold *f, struct table *t, struct position at, char op, struct mp values)
 {

@@ -1,6 +1,6 @@
 #include "part.h"
 
-#include "net.h"
+#include "kinds.h"
 #include "out.h"
 
 static bool has_rows(const struct fold *f)
@@ -21,25 +21,6 @@ static void pack_position(msgpack_packer *pk, uint32_t oid, const struct positio
     msgpack_pack_uint64(pk, at->lsn);
     msgpack_pack_uint64(pk, at->seq);
     msgpack_pack_int64(pk, at->time);
-}
-
-/* A row of which only the key is known: the other columns are nil. */
-static void pack_key_as_row(msgpack_packer *pk, const struct table *t, struct mp key)
-{
-    unsigned next = 0;
-
-    msgpack_pack_array(pk, t->shape->ncolumns);
-    for (unsigned i = 0; i < t->shape->ncolumns; i++) {
-        if (next < t->nkey && t->key[next] == i) {
-            struct mp value = {key.p, key.p};
-            mp_skip(&key, STREAM_FRAME_MAX, NULL);
-            value.end = key.p;
-            pack_raw(pk, value);
-            next++;
-        } else {
-            msgpack_pack_nil(pk);
-        }
-    }
 }
 
 /* With all its values: an upsert or retire. */
@@ -63,7 +44,7 @@ static void remove_write(struct stream_out *out, const struct table *t, const st
     msgpack_packer *pk = stream_frame(out, "remove", 5);
 
     pack_position(pk, t->oid, &n->at);
-    pack_key_as_row(pk, t, n->key);
+    kinds_pack_key(pk, t, n->key, false);
     stream_done(out);
 }
 
@@ -72,7 +53,7 @@ static void count_write(struct stream_out *out, const struct table *t, const str
     msgpack_packer *pk = stream_frame(out, "net", 6);
 
     pack_position(pk, t->oid, &n->at);
-    pack_key_as_row(pk, t, n->key);
+    kinds_pack_key(pk, t, n->key, false);
     msgpack_pack_int64(pk, n->count);
     stream_done(out);
 }
