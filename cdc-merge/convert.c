@@ -4,34 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct cursor {
-    const char *p, *end;
-};
-
-static bool at_end(const struct cursor *c)
-{
-    return c->p == c->end;
-}
-
-static bool take(struct cursor *c, char ch)
-{
-    if (at_end(c) || *c->p != ch)
-        return false;
-    c->p++;
-    return true;
-}
+#include "cursor.h"
 
 static bool is(const char *text, size_t len, const char *word)
 {
     return len == strlen(word) && memcmp(text, word, len) == 0;
-}
-
-static bool next_digit(struct cursor *c, unsigned *digit)
-{
-    if (at_end(c) || *c->p < '0' || *c->p > '9')
-        return false;
-    *digit = (unsigned)(*c->p++ - '0');
-    return true;
 }
 
 /* An unsigned number of min to max digits; max is 18 at most, so it fits. */

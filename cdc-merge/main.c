@@ -26,12 +26,14 @@ static const char help[] =
     "                     all), or format:TEXT with ${schema} in it (source)\n"
     "  --prefix P         goes in front of every table's name\n"
     "  --numeric P,S      numeric without a precision becomes DECIMAL(P,S), not STRING\n"
+    "  --json-type string|variant\n"
+    "                     json and jsonb become STRING, or VARIANT (string)\n"
     "  --on-unrepresentable null|error\n"
     "                     a value that its column cannot hold becomes NULL, and its text is kept\n"
     "                     in _cdc_unrepresentable (null); or the pipeline stops\n"
     "  --json             JSON Lines on stdout, for eyes\n" CLI_HELP;
 
-enum { CATALOG = CLI_OWN, VOLUME, NAMESPACE, PREFIX, NUMERIC, ON_UNREPRESENTABLE };
+enum { CATALOG = CLI_OWN, VOLUME, NAMESPACE, PREFIX, NUMERIC, JSON_TYPE, ON_UNREPRESENTABLE };
 
 static const struct option options[] = {
     {"catalog", required_argument, NULL, CATALOG},
@@ -39,6 +41,7 @@ static const struct option options[] = {
     {"namespace", required_argument, NULL, NAMESPACE},
     {"prefix", required_argument, NULL, PREFIX},
     {"numeric", required_argument, NULL, NUMERIC},
+    {"json-type", required_argument, NULL, JSON_TYPE},
     {"on-unrepresentable", required_argument, NULL, ON_UNREPRESENTABLE},
     CLI_LONG,
     CLI_LONG_JSON,
@@ -88,11 +91,13 @@ static void parse_numeric(const char *text, struct types_options *types)
     types->numeric_scale = (uint8_t)scale;
 }
 
-static bool parse_strict(const char *text)
+/* One of two words: whether it is the second. */
+static bool parse_choice(const char *option, const char *first, const char *second,
+                         const char *text)
 {
-    if (strcmp(text, "null") != 0 && strcmp(text, "error") != 0)
-        msg_die(EX_USAGE, "--on-unrepresentable wants null or error, not '%s'", text);
-    return strcmp(text, "error") == 0;
+    if (strcmp(text, first) != 0 && strcmp(text, second) != 0)
+        msg_die(EX_USAGE, "--%s wants %s or %s, not '%s'", option, first, second, text);
+    return strcmp(text, second) == 0;
 }
 
 static void parse(struct settings *s, int argc, char **argv)
@@ -110,8 +115,10 @@ static void parse(struct settings *s, int argc, char **argv)
             s->tables.names.prefix = optarg;
         else if (c == NUMERIC)
             parse_numeric(optarg, &s->tables.types);
+        else if (c == JSON_TYPE)
+            s->tables.types.json_variant = parse_choice("json-type", "string", "variant", optarg);
         else if (c == ON_UNREPRESENTABLE)
-            s->strict = parse_strict(optarg);
+            s->strict = parse_choice("on-unrepresentable", "null", "error", optarg);
         else
             cli_option(&s->cli, c, help);
     }

@@ -135,18 +135,23 @@ void parquet_put(struct parquet *p, size_t column, const union parquet_value *v)
     put(p, leaf_of(p, column), v);
 }
 
+static void put_null(struct parquet *p, struct leaf *l, unsigned def)
+{
+    leaf_put_null(l, def, l->filled);
+    p->gathered++;
+}
+
 void parquet_put_empty(struct parquet *p, size_t column)
 {
     struct leaf *l = leaf_of(p, column);
-    leaf_put_null(l, 1, 0);
+    put_null(p, l, 1);
     if (p->columns[column].shape == PARQUET_MAP)
-        leaf_put_null(l + 1, 1, 0);
+        put_null(p, l + 1, 1);
 }
 
 void parquet_put_null_element(struct parquet *p, size_t column)
 {
-    struct leaf *l = leaf_of(p, column);
-    leaf_put_null(l, 2, l->filled);
+    put_null(p, leaf_of(p, column), 2);
 }
 
 void parquet_put_entry(struct parquet *p, size_t column, const union parquet_value *key,
@@ -156,7 +161,7 @@ void parquet_put_entry(struct parquet *p, size_t column, const union parquet_val
     if (value->bytes.data)
         put(p, l + 1, value);
     else
-        leaf_put_null(l + 1, 2, l[1].filled);
+        put_null(p, l + 1, 2);
     put(p, l, key);
 }
 
@@ -216,10 +221,8 @@ int parquet_end_row(struct parquet *p)
 {
     for (size_t i = 0; i < p->nleaves; i++) {
         struct leaf *l = &p->leaves[i];
-        if (!l->filled) {
-            leaf_put_null(l, 0, 0);
-            p->gathered++;
-        }
+        if (!l->filled)
+            put_null(p, l, 0);
         l->filled = false;
         if (l->page_bytes >= PAGE_BYTES && end_page(p, l) != 0)
             return -1;

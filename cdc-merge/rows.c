@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "bytes.h"
-#include "convert.h"
 #include "msg.h"
+#include "value.h"
 
 enum {
     ROW_GROUP_BYTES = 32 << 20,
@@ -23,7 +23,9 @@ struct rows {
     const char *name;
     uint64_t rows, size;
     struct buf data; /* of the file, not yet sent */
-    struct buf scratch, line;
+    struct mp row;   /* the values of the current row, to name its key in messages */
+    struct value_scratch scratch;
+    struct buf line;
 };
 
 /* ---- the files ---- */
@@ -131,7 +133,7 @@ void rows_free(struct rows *r)
 {
     parquet_free(r->parquet);
     buf_free(&r->data);
-    buf_free(&r->scratch);
+    value_scratch_free(&r->scratch);
     buf_free(&r->line);
     free(r);
 }
@@ -214,12 +216,40 @@ static enum value_kind next_value(struct frame *f, struct mp_token *t)
     return UNCHANGED_VALUE;
 }
 
+/* No more of a value than a line of a message bears, in whole characters. */
+static void show(struct buf *b, const struct mp_token *t)
+{
+    size_t len = t->len;
+    if (len > TEXT_SHOWN)
+        for (len = TEXT_SHOWN; len > 0 && (t->data[len] & 0xc0) == 0x80;)
+            len--;
+    buf_add(b, t->data, len);
+    buf_str(b, len < t->len ? "…" : "");
+}
+
+/* " key=1 key2=x": which row it is. */
+static void show_key(const struct rows *r, struct buf *b)
+{
+    struct mp cursor = r->row;
+    struct mp_token t;
+    for (unsigned i = 0; i < r->shape->ncolumns && mp_next(&cursor, &t) == 1; i++) {
+        if (!r->shape->relation->columns[i].key || (t.type != MP_STR && t.type != MP_BIN))
+            continue;
+        buf_printf(b, " %s=", r->shape->columns[i].name);
+        show(b, &t);
+    }
+}
+
 static _Noreturn void die_of_value(const struct rows *r, const struct target_column *c,
                                    const struct mp_token *t, const char *what)
 {
-    msg_die(EX_DATAERR, "%s table=%s column=%s type=%s value=%.*s%s", what, r->to->table->source,
-            c->name, c->type, t->len > TEXT_SHOWN ? TEXT_SHOWN : (int)t->len, t->data,
-            t->len > TEXT_SHOWN ? "…" : "");
+    struct buf text = {0};
+    buf_printf(&text, "%s table=%s column=%s type=%s value=", what, r->to->table->source, c->name,
+               c->type);
+    show(&text, t);
+    buf_str(&text, " key:");
+    show_key(r, &text);
+    msg_die(EX_DATAERR, "%s", text.data);
 }
 
 static void put_unrepresentable(struct rows *r, const struct target_column *c,
@@ -237,9 +267,8 @@ static void put_value(struct rows *r, size_t column, const struct target_column 
                       const struct mp_token *t)
 {
     union parquet_value v;
-    switch (convert(&c->parquet, t->data, t->len, &r->scratch, &v)) {
+    switch (value_put(&r->scratch, r->parquet, column, c, t->data, t->len, &v)) {
     case CONVERT_OK:
-        parquet_put(r->parquet, column, &v);
         break;
     case CONVERT_UNREPRESENTABLE:
         put_unrepresentable(r, c, t);
@@ -255,9 +284,8 @@ static void put_key(struct rows *r, size_t column, const struct target_column *c
     union parquet_value v;
     if (kind != VALUE)
         frame_bad(f, "a value of the key is missing");
-    switch (convert(&c->parquet, t->data, t->len, &r->scratch, &v)) {
+    switch (value_put(&r->scratch, r->parquet, column, c, t->data, t->len, &v)) {
     case CONVERT_OK:
-        parquet_put(r->parquet, column, &v);
         break;
     case CONVERT_UNREPRESENTABLE:
         die_of_value(r, c, t,
@@ -270,10 +298,11 @@ static void put_key(struct rows *r, size_t column, const struct target_column *c
         staged_bound(r->to, &c->parquet, &v);
 }
 
-static void expect_values(const struct rows *r, struct frame *f)
+static void expect_values(struct rows *r, struct frame *f)
 {
     if (frame_array(f) != r->shape->ncolumns)
         frame_bad(f, "it has not as many values as the table has columns");
+    r->row = f->body;
 }
 
 struct staged_position rows_position(struct frame *f)

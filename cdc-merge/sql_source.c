@@ -91,7 +91,11 @@ static void put_column(struct buf *sql, const struct staged_file *f, const struc
     const struct target_column *old = column_of(f->shape, c->attnum);
     bool there = old && (staged == c->staged || old->key);
     if (there && strcmp(old->type, c->type) == 0)
-        buf_str(sql, staged);
+        buf_printf(sql,
+                   !c->variant                        ? "%s"
+                   : c->parquet.shape == PARQUET_LIST ? "transform(%s, v -> parse_json(v))"
+                                                      : "parse_json(%s)",
+                   staged);
     else
         buf_printf(sql, "CAST(%s AS %s)", there ? staged : "NULL", c->type);
 }

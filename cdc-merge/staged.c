@@ -93,6 +93,10 @@ static void bound_text(struct staged_bounds *b, const char *data, size_t len)
 void staged_bound(struct staged *s, const struct parquet_column *c, const union parquet_value *v)
 {
     struct staged_bounds *b = &s->bounds;
+    if (c->shape != PARQUET_SCALAR) {
+        b->useless = true;
+        return;
+    }
     switch (c->type) {
     case PARQUET_INT16:
     case PARQUET_INT32:

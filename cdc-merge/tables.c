@@ -115,8 +115,8 @@ static bool same_columns(const struct relation *a, const struct relation *b)
         return false;
     for (unsigned i = 0; i < a->ncolumns; i++) {
         const struct column *x = &a->columns[i], *y = &b->columns[i];
-        if (x->attnum != y->attnum || x->base != y->base || x->typmod != y->typmod ||
-            x->key != y->key || strcmp(x->name, y->name) != 0)
+        if (x->attnum != y->attnum || x->base != y->base || x->elem != y->elem ||
+            x->typmod != y->typmod || x->key != y->key || strcmp(x->name, y->name) != 0)
             return false;
     }
     return true;
@@ -141,8 +141,8 @@ static struct shape *shape_new(struct relation *r, const struct types_options *t
     s->ncolumns = r->ncolumns;
     s->columns = mem_alloc(r->ncolumns * sizeof *s->columns);
     for (unsigned i = 0; i < r->ncolumns; i++) {
-        types_column(&r->columns[i], types, &s->columns[i]);
-        s->columns[i].key &= !r->append;
+        const struct column *c = &r->columns[i];
+        types_column(c, c->key && !r->append, types, &s->columns[i]);
         s->nkey += s->columns[i].key;
     }
     s->kind = r->append ? LOG : s->nkey > 0 ? KEYED : MULTISET;

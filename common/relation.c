@@ -56,7 +56,7 @@ void relation_pack(struct stream_out *out, const struct relation *r)
     msgpack_pack_array(pk, r->ncolumns);
     for (unsigned i = 0; i < r->ncolumns; i++) {
         const struct column *c = &r->columns[i];
-        msgpack_pack_map(pk, 9);
+        msgpack_pack_map(pk, 10 + (c->basename != NULL));
         pack_str(pk, "attnum");
         msgpack_pack_int(pk, c->attnum);
         pack_str(pk, "name");
@@ -71,6 +71,12 @@ void relation_pack(struct stream_out *out, const struct relation *r)
         msgpack_pack_uint32(pk, c->elem);
         pack_str(pk, "typmod");
         msgpack_pack_int32(pk, c->typmod);
+        pack_str(pk, "delimiter");
+        pack_str_n(pk, &c->delimiter, 1);
+        if (c->basename) {
+            pack_str(pk, "basename");
+            pack_str(pk, c->basename);
+        }
         pack_str(pk, "key");
         c->key ? msgpack_pack_true(pk) : msgpack_pack_false(pk);
         pack_str(pk, "notnull");
@@ -139,10 +145,21 @@ static bool choice(struct frame *f, const char *first, const char *second)
     return false;
 }
 
+static char character(struct frame *f)
+{
+    size_t len;
+    const char *s = frame_str(f, &len);
+
+    if (len != 1)
+        frame_bad(f, "a delimiter is one character");
+    return *s;
+}
+
 static void column_unpack(struct frame *f, struct column *c)
 {
     char name[16];
 
+    c->delimiter = ',';
     for (unsigned n = frame_map(f); n; n--) {
         key(f, name);
         if (!strcmp(name, "attnum")) {
@@ -156,6 +173,10 @@ static void column_unpack(struct frame *f, struct column *c)
             c->type = text(f, c->type);
         } else if (!strcmp(name, "oid")) {
             c->oid = oid(f);
+        } else if (!strcmp(name, "basename")) {
+            c->basename = text(f, c->basename);
+        } else if (!strcmp(name, "delimiter")) {
+            c->delimiter = character(f);
         } else if (!strcmp(name, "base")) {
             c->base = oid(f);
         } else if (!strcmp(name, "elem")) {
@@ -232,6 +253,7 @@ void relation_free(struct relation *r)
     for (unsigned i = 0; i < r->ncolumns; i++) {
         free(r->columns[i].name);
         free(r->columns[i].type);
+        free(r->columns[i].basename);
     }
     free(r->columns);
     free(r->schema);

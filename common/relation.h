@@ -12,12 +12,15 @@ enum operation { OP_INSERT = 1, OP_UPDATE = 2, OP_DELETE = 4, OP_TRUNCATE = 8 };
 
 struct column {
     char *name;
-    char *type; /* as format_type() prints it */
+    char *type;     /* as format_type() prints it */
+    char *basename; /* of the base type, without its schema; NULL if it is no base type in
+                       PostgreSQL's sense (an enum, a composite type, a range) */
     int attnum;
-    uint32_t oid;  /* of the type */
-    uint32_t base; /* of the base type if it is a domain, else = oid */
-    uint32_t elem; /* of the element type if it is an array, else 0 */
-    int32_t typmod;
+    uint32_t oid;   /* of the type */
+    uint32_t base;  /* of the base type if it is a domain, else = oid */
+    uint32_t elem;  /* if it is an array: of the base type of its elements, else 0 */
+    int32_t typmod; /* of the base type, or of that of the elements */
+    char delimiter; /* between the elements */
     bool key, notnull;
 };
 

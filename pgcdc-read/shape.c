@@ -33,18 +33,25 @@ enum {
     IDENTITY
 }; /* its columns */
 
+/* Each row of t goes a step further than the one before it: from a domain to what it is based on,
+ * once from an array to its elements, and from their domain on. A typmod is taken where it is met
+ * first: one of an array is that of its elements. */
 static const char types_sql[] =
     "WITH RECURSIVE t AS ("
-    " SELECT ord, oid, typmod, oid AS base, typmod AS basemod"
+    " SELECT ord, 0 AS step, oid, typmod, oid AS base, 0::oid AS elem, typmod AS mod"
     "  FROM unnest($1::oid[], $2::int4[]) WITH ORDINALITY AS o(oid, typmod, ord)"
     " UNION ALL"
-    " SELECT t.ord, t.oid, t.typmod, d.typbasetype,"
-    "  CASE WHEN t.basemod = -1 THEN d.typtypmod ELSE t.basemod END"
-    "  FROM t JOIN pg_type d ON d.oid = t.base WHERE d.typtype = 'd')"
-    " SELECT format_type(t.oid, t.typmod), t.base, t.basemod, coalesce(e.oid, 0)"
-    " FROM t LEFT JOIN pg_type b ON b.oid = t.base"
-    " LEFT JOIN pg_type e ON e.oid = b.typelem AND e.typarray = b.oid"
-    " WHERE b.typtype IS DISTINCT FROM 'd' ORDER BY t.ord";
+    " SELECT t.ord, t.step + 1, t.oid, t.typmod,"
+    "  CASE WHEN t.elem = 0 AND d.typtype = 'd' THEN d.typbasetype ELSE t.base END,"
+    "  CASE WHEN e.oid IS NOT NULL THEN e.oid WHEN t.elem <> 0 THEN d.typbasetype ELSE 0 END,"
+    "  CASE WHEN t.mod = -1 THEN d.typtypmod ELSE t.mod END"
+    "  FROM t JOIN pg_type d ON d.oid = CASE t.elem WHEN 0 THEN t.base ELSE t.elem END"
+    "  LEFT JOIN pg_type e ON t.elem = 0 AND e.oid = d.typelem AND e.typarray = d.oid"
+    "  WHERE d.typtype = 'd' OR e.oid IS NOT NULL)"
+    " SELECT DISTINCT ON (t.ord) format_type(t.oid, t.typmod), t.base, t.mod, t.elem,"
+    "  CASE b.typtype WHEN 'b' THEN b.typname END, coalesce(e.typdelim, ',')"
+    " FROM t LEFT JOIN pg_type b ON b.oid = t.base LEFT JOIN pg_type e ON e.oid = t.elem"
+    " ORDER BY t.ord, t.step DESC";
 
 static struct relation *relation_new(uint32_t oid, const char *schema, const char *name,
                                      char identity, unsigned n)
@@ -209,6 +216,8 @@ static bool name_types(struct run *run, struct relation *r, struct trouble *t)
         c->base = field_number(types, (int)i, 1);
         c->typmod = (int32_t)strtol(PQgetvalue(types, (int)i, 2), NULL, 10);
         c->elem = field_number(types, (int)i, 3);
+        c->basename = field_text(types, (int)i, 4); /* or NULL */
+        c->delimiter = *PQgetvalue(types, (int)i, 5);
     }
     PQclear(types);
     buf_free(&oids);
@@ -257,7 +266,8 @@ bool shape_same(const struct relation *a, const struct relation *b)
         const struct column *x = &a->columns[i], *y = &b->columns[i];
         if (strcmp(x->name, y->name) || strcmp(x->type, y->type) || x->attnum != y->attnum ||
             x->oid != y->oid || x->base != y->base || x->elem != y->elem ||
-            x->typmod != y->typmod || x->key != y->key || x->notnull != y->notnull)
+            x->typmod != y->typmod || x->delimiter != y->delimiter || x->key != y->key ||
+            x->notnull != y->notnull)
             return false;
     }
     return true;

@@ -26,6 +26,8 @@ TYPES = {
     "text": 25,
     "oid": 26,
     "json": 114,
+    "box": 603,
+    "jsonb": 3802,
     "real": 700,
     "double precision": 701,
     "date": 1082,
@@ -40,18 +42,20 @@ def start(run="run", pipeline="pipe"):
     return ["start", 1, run, pipeline, source]
 
 
-def column(attnum, name, type_name, key=False, typmod=-1):
-    oid = TYPES[type_name]
+def column(attnum, name, type_name, key=False, typmod=-1, array=False, **more):
+    """array: of that type. more: basename, delimiter, and what is to be otherwise."""
+    oid = 99999 if array else TYPES.get(type_name, 99998)
     return {
         "attnum": attnum,
         "name": name,
         "type": type_name,
         "oid": oid,
         "base": oid,
-        "elem": 0,
+        "elem": TYPES.get(type_name, 99998) if array else 0,
         "typmod": typmod,
         "key": key,
         "notnull": key,
+        **more,
     }
 
 

@@ -351,6 +351,8 @@ static struct column columns[] = {
      .attnum = 1,
      .oid = 23,
      .base = 23,
+     .basename = (char[]){"int4"},
+     .delimiter = ',',
      .typmod = -1,
      .key = true,
      .notnull = true},
@@ -360,6 +362,7 @@ static struct column columns[] = {
      .oid = 1009,
      .base = 1009,
      .elem = 25,
+     .delimiter = ':',
      .typmod = 14},
 };
 static struct relation relation = {.oid = UINT32_MAX,
@@ -401,7 +404,8 @@ static void a_relation_comes_back_as_packed(void **state)
         assert_string_equal(a->type, b->type);
         assert_true(a->attnum == b->attnum && a->oid == b->oid && a->base == b->base &&
                     a->elem == b->elem && a->typmod == b->typmod && a->key == b->key &&
-                    a->notnull == b->notnull);
+                    a->notnull == b->notnull && a->delimiter == b->delimiter);
+        assert_string_equal(a->basename ? a->basename : "", b->basename ? b->basename : "");
     }
     relation_free(r);
 }
