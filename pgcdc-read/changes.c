@@ -124,14 +124,10 @@ static void withhold(struct changes *c, struct table *table, const char *why)
 /* Looks at all that is published. What is new, or changed, is unread then. */
 static bool look_again(struct changes *c, struct trouble *t)
 {
-    bool before = c->run->unread;
-
     if (!catalog_tables(c->run, t))
         return false;
-    if (c->run->unread && !before) {
-        msg_info("tables have come to the publication, or their partitions have changed");
+    if (c->run->unread)
         progress_write(c->run, c->position);
-    }
     return true;
 }
 
@@ -172,9 +168,10 @@ static bool take_relation(struct changes *c, const struct pgoutput *m, const cha
 
     if (!table->selected && !look_again(c, t))
         return false;
-    if (!table->selected || table->unread)
+    if (!table->selected)
         return true;
-    if (c->run->arguments->snapshot != SNAPSHOT_NEVER && !test_membership(c, table, t))
+    bool reads = c->run->arguments->snapshot != SNAPSHOT_NEVER;
+    if (reads && !table->unread && !test_membership(c, table, t))
         return false;
     /* asked of the catalog when a row needs it: many never do, and it may be hard to answer */
     buf_clear(&table->announced);
