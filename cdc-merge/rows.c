@@ -22,8 +22,9 @@ struct rows {
     const struct shape *shape;
     const char *name;
     uint64_t rows, size;
-    struct buf data; /* of the file, not yet sent */
-    struct mp row;   /* the values of the current row, to name its key in messages */
+    struct buf data;             /* of the file, not yet sent */
+    const struct frame *frame;   /* of the current row, and where its values begin: to say */
+    const unsigned char *values; /* in messages which row it is */
     struct value_scratch scratch;
     struct buf line;
 };
@@ -230,7 +231,7 @@ static void show(struct buf *b, const struct mp_token *t)
 /* " key=1 key2=x": which row it is. */
 static void show_key(const struct rows *r, struct buf *b)
 {
-    struct mp cursor = r->row;
+    struct mp cursor = {r->values, r->frame->body.end};
     struct mp_token t;
     for (unsigned i = 0; i < r->shape->ncolumns && mp_next(&cursor, &t) == 1; i++) {
         if (!r->shape->relation->columns[i].key || (t.type != MP_STR && t.type != MP_BIN))
@@ -302,7 +303,8 @@ static void expect_values(struct rows *r, struct frame *f)
 {
     if (frame_array(f) != r->shape->ncolumns)
         frame_bad(f, "it has not as many values as the table has columns");
-    r->row = f->body;
+    r->frame = f;
+    r->values = f->body.p;
 }
 
 struct staged_position rows_position(struct frame *f)

@@ -82,12 +82,12 @@ static enum convert_result walk_map(struct value_scratch *s, struct place to,
     return item == HSTORE_END ? CONVERT_OK : CONVERT_BAD;
 }
 
-enum convert_result value_put(struct value_scratch *s, struct parquet *to, size_t column,
-                              const struct target_column *c, const char *text, size_t len,
-                              union parquet_value *scalar)
+enum convert_result value_put_checked(struct value_scratch *s, struct parquet *to, size_t column,
+                                      const struct target_column *c, const char *text, size_t len,
+                                      union parquet_value *scalar)
 {
     enum convert_result result;
-    if (c->parquet.shape == PARQUET_SCALAR) {
+    if (c->form == FORM_SCALAR) {
         result = convert_scalar(s, c, text, len, scalar);
         if (result == CONVERT_OK)
             parquet_put(to, column, scalar);
@@ -96,7 +96,7 @@ enum convert_result value_put(struct value_scratch *s, struct parquet *to, size_
     /* Twice, for what is put cannot be taken back. */
     enum convert_result (*walk)(struct value_scratch *, struct place, const struct target_column *,
                                 const char *, size_t) =
-        c->parquet.shape == PARQUET_MAP ? walk_map : walk_list;
+        c->form == FORM_HSTORE ? walk_map : walk_list;
     result = walk(s, (struct place){NULL, column}, c, text, len);
     return result == CONVERT_OK ? walk(s, (struct place){to, column}, c, text, len) : result;
 }

@@ -11,11 +11,26 @@ struct value_scratch {
     struct buf scalar, first, second;
 };
 
+/* For value_put: of JSON that becomes a VARIANT, of lists and of maps. */
+enum convert_result value_put_checked(struct value_scratch *s, struct parquet *to, size_t column,
+                                      const struct target_column *c, const char *text, size_t len,
+                                      union parquet_value *scalar);
+
 /* Put the value into a column of the file's current row: as a whole, if that is CONVERT_OK, else
- * nothing of it. *scalar is what was put, if it is neither a list nor a map. */
-enum convert_result value_put(struct value_scratch *s, struct parquet *to, size_t column,
-                              const struct target_column *c, const char *text, size_t len,
-                              union parquet_value *scalar);
+ * nothing of it. *scalar is what was put, if it is neither a list nor a map. Inline, because it
+ * runs for every value. */
+static inline enum convert_result value_put(struct value_scratch *s, struct parquet *to,
+                                            size_t column, const struct target_column *c,
+                                            const char *text, size_t len,
+                                            union parquet_value *scalar)
+{
+    if (c->form != FORM_SCALAR || c->variant)
+        return value_put_checked(s, to, column, c, text, len, scalar);
+    enum convert_result result = convert(&c->parquet, text, len, &s->scalar, scalar);
+    if (result == CONVERT_OK)
+        parquet_put(to, column, scalar);
+    return result;
+}
 
 void value_scratch_free(struct value_scratch *s);
 
