@@ -14,6 +14,8 @@ from model.source import Source
 RUNS, OPERATIONS = 20, 300
 SEED = int(os.environ.get("SEED", "1740"))  # of 20 from here on, each victim is killed
 
+pytestmark = pytest.mark.lane("kill")
+
 
 @pytest.fixture(scope="module")
 def totals(request):
