@@ -1,0 +1,212 @@
+"""Every type of column, from PostgreSQL to the target: the values at its edges by name, and random
+ones. Each goes through the snapshot once and through the stream once, and has to be what
+lib/oracle.py makes of PostgreSQL's own text.
+
+SEED=n replays random values, VALUES=n has so many per type.
+"""
+
+import glob
+import itertools
+import os
+import random
+import re
+
+import psycopg
+import pytest
+
+from lib import kinds, oracle
+from lib.database import Database
+from lib.kinds import COLUMNS
+from lib.pipeline import Pipeline
+
+SEED = int(os.environ.get("SEED", random.randrange(2**32)))
+VALUES = int(os.environ.get("VALUES", 2000))
+ROUND = 10_000  # random rows at a time
+AGAIN = 100_000  # is added to the id of a row that comes by the stream
+RANDOM = [column for column in COLUMNS if column.random]
+PLAIN_SETTINGS = [  # for texts that we write; the programs meet those of lib/database.py
+    "SET timezone = 'UTC'",
+    "SET datestyle = 'ISO'",
+    "SET intervalstyle = 'postgres'",
+    "SET search_path = public, pg_catalog",
+]
+READERS = {"pyarrow": oracle.pyarrow_reads, "DuckDB": oracle.duckdb_reads}
+
+_numbers = itertools.count(1)
+
+
+# ---------------------------------------------------------------- what PostgreSQL has
+
+
+def source_rows(database, table, columns):
+    """{id: [(text, parts), …]}"""
+    listed = ", ".join(oracle.source_expression(c.name, c.sql, c.target) for c in columns)
+    with psycopg.connect(database.conninfo, options=oracle.SETTINGS) as connection:
+        rows = connection.execute(f"SELECT id, {listed} FROM public.{table}").fetchall()
+    return {row[0]: list(zip(row[1::2], row[2::2])) for row in rows}
+
+
+def wanted(column, texts):
+    """What has to be found in the column: values, and the texts of those that it cannot hold."""
+    values = [oracle.expected(column.target, *cell) for cell in texts]
+    lost = [cell[0] if v is oracle.UNREPRESENTABLE else None for v, cell in zip(values, texts)]
+    return [None if v is oracle.UNREPRESENTABLE else v for v in values], lost
+
+
+def differences(column, texts, found, kept):
+    """Where values, and texts kept of those without one, are not what PostgreSQL's texts say."""
+    values, lost = wanted(column, texts)
+    assert len(found) == len(kept) == len(texts)
+    return [
+        f"{cell[0]!r}: {value!r} and {text!r}, not {right!r} and {right_text!r}"
+        for cell, value, text, right, right_text in zip(texts, found, kept, values, lost)
+        if not oracle.same(value, right) or text != right_text
+    ]
+
+
+# ---------------------------------------------------------------- files
+
+
+class Files:
+    """A pipeline into a directory; each run's Parquet files are read once, by every reader."""
+
+    def __init__(self, folder, database, publication="pub", slot="files", options=None):
+        self.out = os.path.join(folder, "out")
+        self.seen = set()
+        self.pipeline = Pipeline(
+            os.path.join(folder, "pipeline"),
+            conninfo=database.conninfo,
+            slot=f"{database.name}_{slot}",
+            publication=publication,
+            catalog="c",
+            options={
+                "pgcdc-read": ["--create-slot"],
+                "dbx-load": ["--to-dir", self.out],
+                **(options or {}),
+            },
+        )
+
+    def once(self):
+        """Runs it; returns the paths of the files that are new."""
+        self.pipeline.once()
+        new = sorted(set(glob.glob(f"{self.out}/*/*.parquet")) - self.seen)
+        self.seen.update(new)
+        return new
+
+
+class Read:
+    """What one reader finds in files: {id: row} by column."""
+
+    def __init__(self, read, paths):
+        self.columns, self.schema = {}, None
+        for path in paths:
+            table = read(path)
+            self.schema = table.schema
+            for name in table.column_names:
+                self.columns.setdefault(name, []).extend(oracle.values(table.column(name)))
+        self.ids = self.columns["c1"]
+
+    def of(self, columns, index):
+        """(ids, values, texts kept) of the column at this index of the test's."""
+        name = columns[index].name
+        kept = [(row or {}).get(name) for row in self.columns["_cdc_unrepresentable"]]
+        return self.ids, self.columns[f"c{index + 2}"], kept
+
+
+@pytest.fixture(scope="module")
+def source(cluster):
+    """A database with a table of all edge values."""
+    with Database(cluster, f"types_{os.getpid()}_{next(_numbers)}") as database:
+        database.execute(*PLAIN_SETTINGS, *kinds.DEFINITIONS.strip().split(";\n"))
+        database.execute(
+            kinds.create("edges", COLUMNS),
+            kinds.insert_edges("edges", COLUMNS),
+            "CREATE PUBLICATION pub FOR TABLE edges",
+        )
+        yield database
+
+
+def again(columns):
+    """INSERT: all rows once more, for the stream."""
+    listed = ", ".join(kinds.quote_identifier(c.name) for c in columns)
+    return f"INSERT INTO edges SELECT id + {AGAIN}, {listed} FROM edges WHERE id < {AGAIN}"
+
+
+@pytest.fixture(scope="module")
+def edges(source, tmp_path_factory):
+    """(PostgreSQL's rows, {way: {reader: what it reads}})"""
+    files = Files(str(tmp_path_factory.mktemp("edges")), source)
+    found = {}
+    for way in ("snapshot", "stream"):
+        paths = files.once()
+        found[way] = {name: Read(read, paths) for name, read in READERS.items()}
+        if way == "snapshot":
+            source.execute(again(COLUMNS))
+    return source_rows(source, "edges", COLUMNS), found
+
+
+@pytest.mark.parametrize("index", range(len(COLUMNS)), ids=[column.name for column in COLUMNS])
+def test_values_at_the_edges_of(index, edges):
+    column, (rows, found) = COLUMNS[index], edges
+    count = len(rows) // 2
+    assert [cell[0] is None for cell in (rows[i][index] for i in range(1, count + 1))] == [
+        i >= len(column.cells) for i in range(count)
+    ]
+    for way, readers in found.items():
+        for reader, read in readers.items():
+            ids, values, kept = read.of(COLUMNS, index)
+            assert len(ids) == count
+            field = read.schema.field(f"c{index + 2}").type
+            assert oracle.same_arrow(field, oracle.arrow_type(column.target)), field
+            assert differences(column, [rows[i][index] for i in ids], values, kept) == [], (
+                f"through the {way}, as {reader} reads it"
+            )
+
+
+def test_what_is_not_there_is_not_kept_either(edges):
+    """A row that its columns hold has NULL for _cdc_unrepresentable, and not an empty map."""
+    rows, found = edges
+    for read in (read for readers in found.values() for read in readers.values()):
+        for i, kept in zip(read.ids, read.columns["_cdc_unrepresentable"]):
+            lost = {
+                c.name
+                for c, cell in zip(COLUMNS, rows[i])
+                if oracle.expected(c.target, *cell) is oracle.UNREPRESENTABLE
+            }
+            assert set(kept or ()) == lost and (lost or kept is None)
+
+
+def random_table(database, table, seed, count, first=1):
+    database.execute(
+        f"DROP TABLE IF EXISTS {table}",
+        kinds.create(table, RANDOM),
+        f"CREATE PUBLICATION {table} FOR TABLE {table}",
+    )
+    with psycopg.connect(database.conninfo) as connection:
+        for setting in PLAIN_SETTINGS:
+            connection.execute(setting)
+        with connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:
+            for row in kinds.random_rows(RANDOM, seed, count, first):
+                copy.write_row(row)
+
+
+@pytest.mark.deadline(180 + VALUES // 20)
+def test_random_values(source, tmp_path):
+    """As many of each type as VALUES says."""
+    for seed in range(SEED, SEED + max(1, VALUES // ROUND)):
+        print(f"SEED={seed}")
+        random_table(source, "some", seed, min(VALUES, ROUND))
+        files = Files(
+            str(tmp_path / str(seed)), source, "some", f"some_{seed}",
+            {"pgcdc-read": ["--create-slot", "--snapshot", "only"]},
+        )  # fmt: skip
+        paths = files.once()
+        rows = source_rows(source, "some", RANDOM)
+        for reader, read in READERS.items():
+            read = Read(read, paths)
+            assert sorted(read.ids) == sorted(rows)
+            for index, column in enumerate(RANDOM):
+                ids, values, kept = read.of(RANDOM, index)
+                assert differences(column, [rows[i][index] for i in ids], values, kept) == [], (
+                    f"{column.name}, as {reader} reads it; SEED={seed}"
+                )
