@@ -80,9 +80,7 @@ def test_every_type_of_the_readme_becomes_what_it_says(database, slot):
         type_: USUAL[type_] for type_ in types
     }
 
-    found = definition(
-        database.conninfo, slot, "--numeric", "30,9", "--json-type", "variant"
-    )
+    found = definition(database.conninfo, slot, "--numeric", "30,9", "--json-type", "variant")
     expected = {type_: CHOSEN[type_].replace("P,S", "30,9") for type_ in types if type_ in CHOSEN}
     assert set(expected) == {"numeric", "numeric(39,2)", "json", "jsonb"}
     assert {type_: found[f"c{i}"] for i, type_ in enumerate(types) if type_ in CHOSEN} == expected
@@ -94,8 +92,7 @@ def test_an_array_of_every_type_is_an_array_of_what_that_becomes(database, slot)
 
     found = definition(database.conninfo, slot)
     assert {type_: found[f"c{i}"] for i, type_ in enumerate(types)} == {
-        type_: "ARRAY<STRING>" if type_ == "hstore" else f"ARRAY<{USUAL[type_]}>"
-        for type_ in types
+        type_: "ARRAY<STRING>" if type_ == "hstore" else f"ARRAY<{USUAL[type_]}>" for type_ in types
     }
 
 

@@ -243,6 +243,26 @@ static void test_a_row_group_leaves_when_its_limit_is_passed(void **state)
     parquet_free(p);
 }
 
+static void test_lists_without_values_count_as_little_as_they_take(void **state)
+{
+    (void)state;
+    struct parquet *p = parquet_new(1 << 20);
+    struct sink sink = {.fail_after = SIZE_MAX};
+    assert_int_equal(parquet_open(p, columns, NCOLUMNS, count, &sink), 0);
+    for (int i = 0; i < 100000; i++) {
+        parquet_put_null_element(p, 2);
+        if (i % 2)
+            parquet_put_empty(p, 3);
+        else
+            parquet_put_entry(p, 3, &(union parquet_value){.bytes = {"k", 1}},
+                              &(union parquet_value){.bytes = {NULL, 0}});
+        assert_int_equal(parquet_end_row(p), 0);
+    }
+    assert_int_equal(parquet_close(p), 0);
+    assert_true(sink.calls < 20); /* one row group or two */
+    parquet_free(p);
+}
+
 static void test_an_error_of_the_sink_ends_the_file_and_not_the_writer(void **state)
 {
     (void)state;
@@ -289,6 +309,7 @@ int main(void)
         cmocka_unit_test(test_bounds_of_doubles_leave_nan_out),
         cmocka_unit_test(test_bounds_of_texts_are_short_and_still_bounds),
         cmocka_unit_test(test_a_row_group_leaves_when_its_limit_is_passed),
+        cmocka_unit_test(test_lists_without_values_count_as_little_as_they_take),
         cmocka_unit_test(test_an_error_of_the_sink_ends_the_file_and_not_the_writer),
         cmocka_unit_test(test_a_huge_value_passes),
     };
