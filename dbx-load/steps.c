@@ -160,7 +160,8 @@ static void proceed(struct table *t)
             ask(t, ALTER, table_deletes_sql(t, step));
         return;
     }
-    if ((alter = table_mapping_sql(t, step)) || (alter = table_add_columns_sql(t, step))) {
+    if ((alter = table_mapping_sql(t, step)) || (alter = table_features_sql(t, step)) ||
+        (alter = table_add_columns_sql(t, step))) {
         ask(t, ALTER, alter);
         return;
     }

@@ -288,6 +288,49 @@ static bool same_type(const char *a, const char *b)
     }
 }
 
+static const struct load_column *column_named(const struct table *t, const char *name)
+{
+    for (unsigned i = 0; i < t->ncolumns; i++)
+        if (names_equal(t->columns[i].name, name))
+            return &t->columns[i];
+    return NULL;
+}
+
+static bool adds_type(const struct table *t, const struct step *s, const char *type)
+{
+    for (unsigned i = 0; i < s->ncolumns; i++)
+        if (strstr(s->columns[i].type, type) && !column_named(t, s->columns[i].name))
+            return true;
+    return false;
+}
+
+char *table_features_sql(struct table *t, const struct step *s)
+{
+    static const struct {
+        const char *type, *feature, *same; /* the feature has had two names */
+    } needs[] = {
+        {"TIMESTAMP_NTZ", "delta.feature.timestampNtz", "delta.feature.timestampNtz"},
+        {"VARIANT", "delta.feature.variantType-preview", "delta.feature.variantType"},
+    };
+
+    struct buf b = {0};
+
+    for (size_t i = 0; !t->enabled && i < sizeof needs / sizeof *needs; i++) {
+        if (!adds_type(t, s, needs[i].type) || table_property(t, needs[i].feature) ||
+            table_property(t, needs[i].same))
+            continue;
+        if (b.len)
+            buf_str(&b, ", ");
+        else
+            buf_printf(&b, "ALTER TABLE %s SET TBLPROPERTIES (", t->name);
+        property_pair(&b, needs[i].feature, "supported");
+    }
+    if (b.len)
+        buf_char(&b, ')');
+    t->enabled = b.len > 0;
+    return b.data;
+}
+
 char *table_add_columns_sql(const struct table *t, const struct step *s)
 {
     struct load_column *missing = mem_alloc(s->ncolumns * sizeof *missing);
@@ -295,10 +338,7 @@ char *table_add_columns_sql(const struct table *t, const struct step *s)
     struct buf b = {0};
 
     for (unsigned i = 0; i < s->ncolumns; i++) {
-        const struct load_column *want = &s->columns[i], *have = NULL;
-        for (unsigned k = 0; k < t->ncolumns && !have; k++)
-            if (names_equal(t->columns[k].name, want->name))
-                have = &t->columns[k];
+        const struct load_column *want = &s->columns[i], *have = column_named(t, want->name);
         if (!have)
             missing[n++] = *want;
         else if (!same_type(have->type, want->type))

@@ -30,6 +30,7 @@ struct table {
     bool read;      /* properties are known */
     bool fenced;    /* by this start; table_forget leaves that alone */
     bool no_marked; /* the same: marked rows were deleted, because deletes are hard now */
+    bool enabled;   /* table_features_sql was just asked for */
     unsigned ncolumns, nproperties;
     struct load_column *columns; /* texts owned */
     struct property *properties;
@@ -86,6 +87,10 @@ char *table_fence_sql(const struct table *t, const char *run);
 /* Lets the table have columns with any name, where the step has one that Delta takes only so; NULL
  * if it needs nothing. */
 char *table_mapping_sql(const struct table *t, const struct step *s);
+
+/* Lets the table have columns of the types that it is about to get; NULL if it needs nothing, or
+ * was just told. Delta does it by itself only where a table has no features yet. */
+char *table_features_sql(struct table *t, const struct step *s);
 
 /* Adds the columns that the table lacks; NULL if it lacks none. A column of another type exits
  * with 78. */

@@ -116,12 +116,15 @@ def test_snapshot_then_changes(load, catalog, rows, staged):
 def test_table_and_schema_are_made_and_columns_added(load, catalog, rows, warehouse):
     stream = later(catalog)
     stream.batch(1, 100, 110, stream.step("t", [(1, "one", 101)]))
-    more = [["n", "DECIMAL(10, 2)", 3], ["m", "MAP<STRING,STRING>", 4]]
+    more = [["n", "DECIMAL(10, 2)", 3], ["m", "MAP<STRING,STRING>", 4], ["j", "VARIANT", 5]]
     stream.batch(2, 110, 120, stream.step("t", [(2, "two", 111)], columns=more))
+    # the table has a feature of Delta's by now, and gets others only if that is said
+    more += [["z", "ARRAY<TIMESTAMP_NTZ>", 6], ["a", "ARRAY<DECIMAL(10,2)>", 7]]
     stream.batch(3, 120, 130, stream.step("t", [(3, "three", 121)], columns=more))
+    stream.batch(4, 130, 140, stream.step("t", [(3, "four", 131)], columns=more))
     ok(load.run(stream.end()))
     assert rows("t", "id, v, n, m['a']") == [
-        ("1", "one", None, None), ("2", "two", None, None), ("3", "three", None, None),
+        ("1", "one", None, None), ("2", "two", None, None), ("3", "four", None, None),
     ]  # fmt: skip
     properties = dict(warehouse.api.rows(f"SHOW TBLPROPERTIES `{catalog}`.s.t"))
     assert properties["pgcdc.pipeline"] == "pipe"
