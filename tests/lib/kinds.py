@@ -27,7 +27,7 @@ CREATE TYPE "Odd ""type"" {," AS ENUM ('x');
 
 class Kind(NamedTuple):
     """A type of columns. lost: values that the target cannot hold. random: makes a text, or is None
-    where the edges are all there is to it. array: columns of arrays of it are tried, too."""
+    where the edges are all there is to it."""
 
     name: str  # of the column; the type's, where that is a plain word
     sql: str
@@ -35,10 +35,9 @@ class Kind(NamedTuple):
     edges: tuple
     lost: tuple = ()
     random: object = None
-    array: bool = True
 
     def element(self):
-        """What it is in an array: VARIANT and MAP are for columns alone."""
+        """What an array of it becomes."""
         return f"ARRAY<{'STRING' if self.target.startswith(('MAP', 'ARRAY')) else self.target}>"
 
 
@@ -237,8 +236,8 @@ MOMENTS_LOST = ("infinity", "-infinity", "294247-01-10 04:00:54.775808", "294276
 BIG = 2**63 - 1
 
 
-def string(name, sql, *edges, random=None, **more):
-    return Kind(name, sql, "STRING", edges, random=random, **more)
+def string(name, sql, *edges, random=None):
+    return Kind(name, sql, "STRING", edges, random=random)
 
 
 def decimal_kind(precision, scale, target, *edges, lost=("NaN",)):
@@ -426,9 +425,33 @@ DOMAINS_OF_ARRAYS = [
            ["'{1,NULL,99999999.99}'::prices", "'{NaN}'::prices", "'{}'::prices"]),
 ]  # fmt: skip
 
+# Under --numeric 20,4 --json-type variant. What json_lost holds is no value of VARIANT, exactly.
+JSON = ('{"a": [1, {"b": null}], "": "\\ud83d\\ude00 é"}', "null", "[]", '""', "1" * 38, "0.5", "true")
+JSON_LOST = ('{"a":1, "a":2}', "1" * 40, '{"a": [{"b":1, "\\u0062":2}]}', "0." + "1" * 40)
+CHOSEN = [
+    scalar_column(Kind("numeric", "numeric", "DECIMAL(20,4)", ("9999999999999999.9999", "0", "-1.50",
+                       "1.50000", "-9999999999999999.9999"), ("10000000000000000", "0.00001", "NaN",
+                       "Infinity", "-Infinity", "1e1000"))),
+    scalar_column(Kind("numeric(39,1)", "numeric(39,1)", "DECIMAL(20,4)", ("1.5",), ("9" * 38,))),
+    scalar_column(Kind("numeric(38,1)", "numeric(38,1)", "DECIMAL(38,1)", (NINES + "e-1",))),
+    array_column(Kind("numeric", "numeric", "DECIMAL(20,4)", ("9999999999999999.9999", "0"), ("NaN",))),
+    scalar_column(Kind("json", "json", "VARIANT", JSON, JSON_LOST)),
+    scalar_column(Kind("jsonb", "jsonb", "VARIANT", JSON, ("1" * 40, "0." + "1" * 40))),
+    array_column(Kind("json", "json", "VARIANT", JSON, JSON_LOST)),
+]  # fmt: skip
+
+VECTORS = [
+    scalar_column(Kind("vector", "public.vector", "ARRAY<FLOAT>", ("[1,-2.5,0]", "[1e-45]",
+                       "[3.4028235e38,-0,0.1]"))),
+    scalar_column(Kind("vector(3)", "public.vector(3)", "ARRAY<FLOAT>", ("[1,2,3]",))),
+    scalar_column(Kind("halfvec", "public.halfvec", "ARRAY<FLOAT>", ("[65504,-0.1,6e-8]",))),
+    scalar_column(string("sparsevec", "public.sparsevec", "{1:1.5,3:-2}/5", "{}/3")),
+    array_column(string("vector", "public.vector", "[1,2]", "[3]")),
+]  # fmt: skip
+
 COLUMNS = (
     [scalar_column(kind) for kind in KINDS]
-    + [array_column(kind) for kind in KINDS if kind.array]
+    + [array_column(kind) for kind in KINDS]
     + DOMAINS_OF_ARRAYS
 )
 
