@@ -5,7 +5,6 @@ lib/oracle.py makes of PostgreSQL's own text.
 SEED=n replays random values, VALUES=n has so many per type.
 """
 
-import glob
 import itertools
 import os
 import random
@@ -15,8 +14,8 @@ import pytest
 
 from lib import kinds, oracle
 from lib.database import Database
+from lib.files import READERS, Files, Read
 from lib.kinds import COLUMNS
-from lib.pipeline import Pipeline
 from lib.postgres import Cluster
 
 SEED = int(os.environ.get("SEED", random.randrange(2**32)))
@@ -30,88 +29,8 @@ PLAIN_SETTINGS = [  # for texts that we write; the programs meet those of lib/da
     "SET intervalstyle = 'postgres'",
     "SET search_path = public, pg_catalog",
 ]
-READERS = {"pyarrow": oracle.pyarrow_reads, "DuckDB": oracle.duckdb_reads}
 
 _numbers = itertools.count(1)
-
-
-# ---------------------------------------------------------------- what PostgreSQL has
-
-
-def source_rows(database, table, columns):
-    """{id: [(text, parts), …]}"""
-    listed = ", ".join(oracle.source_expression(c.name, c.sql, c.target) for c in columns)
-    with psycopg.connect(database.conninfo, options=oracle.SETTINGS) as connection:
-        rows = connection.execute(f"SELECT id, {listed} FROM public.{table}").fetchall()
-    return {row[0]: list(zip(row[1::2], row[2::2])) for row in rows}
-
-
-def wanted(column, texts):
-    """What has to be found in the column: values, and the texts of those that it cannot hold."""
-    values = [oracle.expected(column.target, *cell) for cell in texts]
-    lost = [cell[0] if v is oracle.UNREPRESENTABLE else None for v, cell in zip(values, texts)]
-    return [None if v is oracle.UNREPRESENTABLE else v for v in values], lost
-
-
-def differences(column, texts, found, kept):
-    """Where values, and texts kept of those without one, are not what PostgreSQL's texts say."""
-    values, lost = wanted(column, texts)
-    assert len(found) == len(kept) == len(texts)
-    return [
-        f"{cell[0]!r}: {value!r} and {text!r}, not {right!r} and {right_text!r}"
-        for cell, value, text, right, right_text in zip(texts, found, kept, values, lost)
-        if not oracle.same(value, right) or text != right_text
-    ]
-
-
-# ---------------------------------------------------------------- files
-
-
-class Files:
-    """A pipeline into a directory; each run's Parquet files are read once, by every reader."""
-
-    def __init__(self, folder, database, publication="pub", slot="files", options=None):
-        self.out = os.path.join(folder, "out")
-        self.seen = set()
-        self.pipeline = Pipeline(
-            os.path.join(folder, "pipeline"),
-            conninfo=database.conninfo,
-            slot=f"{database.name}_{slot}",
-            publication=publication,
-            catalog="c",
-            options={
-                "pgcdc-read": ["--create-slot"],
-                "dbx-load": ["--to-dir", self.out],
-                **(options or {}),
-            },
-        )
-
-    def once(self):
-        """Runs it; returns the paths of the files that are new."""
-        self.pipeline.once()
-        new = sorted(set(glob.glob(f"{self.out}/*/*.parquet")) - self.seen)
-        self.seen.update(new)
-        return new
-
-
-class Read:
-    """What one reader finds in files: {id: row} by column."""
-
-    def __init__(self, read, paths):
-        self.columns, self.schema = {}, None
-        for path in paths:
-            table = read(path)
-            self.schema = table.schema
-            for name in table.column_names:
-                self.columns.setdefault(name, []).extend(oracle.values(table.column(name)))
-        self.ids = self.columns["c1"]
-
-    def of(self, columns, index):
-        """(ids, values, texts kept) of the column at this index of the test's."""
-        column, found = columns[index], self.columns[f"c{index + 2}"]
-        kept = [(row or {}).get(column.name) for row in self.columns["_cdc_unrepresentable"]]
-        # a VARIANT is staged as the text that the statement parses
-        return self.ids, oracle.parsed(found) if "VARIANT" in column.target else found, kept
 
 
 @pytest.fixture(scope="module")
@@ -146,10 +65,10 @@ class Edges:
         self.found, self.paths = {}, []
         for way in ("snapshot", "stream"):
             self.paths = files.once()
-            self.found[way] = {name: Read(read, self.paths) for name, read in READERS.items()}
+            self.found[way] = {name: Read(self.paths, read) for name, read in READERS.items()}
             if way == "snapshot":
                 again(database, table, columns)
-        self.rows = source_rows(database, table, columns)
+        self.rows = oracle.source_rows(database.conninfo, table, columns)
 
     def check(self, index):
         column, count = self.columns[index], len(self.rows) // 2
@@ -162,7 +81,7 @@ class Edges:
                 field = read.schema.field(f"c{index + 2}").type
                 assert oracle.same_arrow(field, oracle.arrow_type(column.target)), field
                 cells = [self.rows[i][index] for i in ids]
-                assert differences(column, cells, values, kept) == [], (
+                assert oracle.differences(column, cells, values, kept) == [], (
                     f"through the {way}, as {reader} reads it"
                 )
 
@@ -234,7 +153,7 @@ def test_labels_of_an_enum_come_as_they_are_when_a_row_is_written(source, tmp_pa
         "INSERT INTO phases VALUES (3, 'renamed', '{renamed}')",
         "UPDATE phases SET a = NULL WHERE id = 1",
     )
-    read = Read(oracle.pyarrow_reads, files.once())
+    read = Read(files.once())
     rows = sorted(zip(read.ids, read.columns["c2"], read.columns["c3"]))
     assert rows == [
         (1, "renamed", None),
@@ -268,12 +187,12 @@ def test_random_values(source, tmp_path):
             {"pgcdc-read": ["--create-slot", "--snapshot", "only"]},
         )  # fmt: skip
         paths = files.once()
-        rows = source_rows(source, "many", RANDOM)
+        rows = oracle.source_rows(source.conninfo, "many", RANDOM)
         for reader, read in READERS.items():
-            read = Read(read, paths)
+            read = Read(paths, read)
             assert sorted(read.ids) == sorted(rows)
             for index, column in enumerate(RANDOM):
                 ids, values, kept = read.of(RANDOM, index)
-                assert differences(column, [rows[i][index] for i in ids], values, kept) == [], (
+                assert oracle.differences(column, [rows[i][index] for i in ids], values, kept) == [], (
                     f"{column.name}, as {reader} reads it; SEED={seed}"
                 )

@@ -13,9 +13,8 @@ import json
 import re
 import struct
 
-import duckdb
+import psycopg
 import pyarrow
-import pyarrow.parquet
 
 from lib.databricks import quote
 
@@ -52,6 +51,14 @@ def source_expression(name, sql, target):
     elif target.startswith("MAP<"):
         parts = f"public.hstore_to_json({column})"
     return f"{text}, {parts}::text"
+
+
+def source_rows(conninfo, table, columns):
+    """{id: [(text, parts), …]} of a table in public. columns: with name, sql and target."""
+    listed = ", ".join(source_expression(c.name, c.sql, c.target) for c in columns)
+    with psycopg.connect(conninfo, options=SETTINGS) as connection:
+        rows = connection.execute(f"SELECT id, {listed} FROM public.{table}").fetchall()
+    return {row[0]: list(zip(row[1::2], row[2::2])) for row in rows}
 
 
 def expected(target, text, parts):
@@ -160,6 +167,24 @@ def same(a, b):
     return type(a) is type(b) and a == b
 
 
+def wanted(column, cells):
+    """What has to be found in a column: its values, and the texts of those that it cannot hold."""
+    values = [expected(column.target, *cell) for cell in cells]
+    lost = [cell[0] if v is UNREPRESENTABLE else None for v, cell in zip(values, cells)]
+    return [None if v is UNREPRESENTABLE else v for v in values], lost
+
+
+def differences(column, cells, found, kept):
+    """Where values, and texts kept of those without one, are not what PostgreSQL's texts say."""
+    values, lost = wanted(column, cells)
+    assert len(found) == len(kept) == len(cells)
+    return [
+        f"{cell[0]!r}: {value!r} and {text!r}, not {right!r} and {right_text!r}"
+        for cell, value, text, right, right_text in zip(cells, found, kept, values, lost)
+        if not same(value, right) or text != right_text
+    ]
+
+
 # ---------------------------------------------------------------- Parquet's
 
 
@@ -220,16 +245,6 @@ def parsed(text):
         return [parsed(element) for element in text]
     number = decimal.Decimal
     return None if text is None else json.loads(text, parse_int=number, parse_float=number)
-
-
-def pyarrow_reads(path):
-    return pyarrow.parquet.read_table(path)
-
-
-def duckdb_reads(path):
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        return connection.sql(f"FROM '{path}'").to_arrow_table()
 
 
 # ---------------------------------------------------------------- Spark's
