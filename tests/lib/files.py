@@ -42,9 +42,10 @@ class Files:
             },
         )
 
-    def once(self):
-        """Runs it to its end; returns the paths of the files that are new."""
-        self.pipeline.once()
+    def once(self, *arguments):
+        """Runs it to its end, pgcdc-read with the arguments; returns the paths of the new files."""
+        codes = self.pipeline.start(extra={"pgcdc-read": ["--once", *arguments]}).wait()
+        assert set(codes.values()) == {0}, f"{codes}\n{self.pipeline.log()}"
         return self.new()
 
     def new(self):
