@@ -5,11 +5,15 @@ lib/oracle.py makes of PostgreSQL's own text.
 SEED=n replays random values, VALUES=n has so many per type.
 """
 
+import functools
 import itertools
+import math
 import os
 import random
 
+import duckdb
 import psycopg
+import pyarrow.parquet
 import pytest
 
 from lib import kinds, oracle
@@ -86,6 +90,16 @@ class Edges:
                 )
 
 
+    @functools.cache
+    def duckdb_statistics(self):
+        """{column: (nulls, whether there are bounds, values)} of the last file."""
+        found = duckdb.execute(
+            "SELECT path_in_schema, stats_null_count, stats_min_value IS NOT NULL AND"
+            " stats_max_value IS NOT NULL, num_values FROM parquet_metadata(?)", [self.paths[-1]],
+        )  # fmt: skip
+        return {name.replace(", ", "."): tuple(row) for name, *row in found.fetchall()}
+
+
 def each(columns):
     return pytest.mark.parametrize("index", range(len(columns)), ids=[c.name for c in columns])
 
@@ -135,6 +149,63 @@ def vectors(tmp_path_factory):
 @each(kinds.VECTORS)
 def test_values_at_the_edges_of_pgvector(index, vectors):
     vectors.check(index)
+
+
+def ordered(target, value):
+    """What statistics order a value by: unscaled digits, bytes, else itself."""
+    if target.startswith("DECIMAL"):
+        return int(value.scaleb(int(target.rstrip(")").partition(",")[2])))
+    return value.encode() if isinstance(value, str) else value
+
+
+def bound(target, raw):
+    """The same of a minimum or maximum as it stands in the file."""
+    if target.startswith("DECIMAL") and isinstance(raw, bytes):
+        return int.from_bytes(raw, "big", signed=True)
+    return raw
+
+
+@each(COLUMNS)
+def test_statistics_are_true_of(index, edges):
+    """As pyarrow has them, of the whole file; and DuckDB has the same."""
+    (path,), column = edges.paths, COLUMNS[index]
+    _, values, _ = edges.found["stream"]["pyarrow"].of(COLUMNS, index)
+    name = f"c{index + 2}"
+    group = pyarrow.parquet.ParquetFile(path).metadata.row_group(0)
+    chunks = [group.column(i) for i in range(group.num_columns)]
+    chunk = next(c for c in chunks if c.path_in_schema.split(".")[0] == name)
+    target, nulls = column.target, values.count(None)
+    if target.startswith("ARRAY<"):
+        target = target[len("ARRAY<") : -1]
+        nulls += values.count([])
+        values = [element for array in values if array for element in array]
+        nulls += values.count(None)
+    elif target.startswith("MAP<"):
+        target = "STRING"
+        nulls += values.count({})
+        values = [key for entries in values if entries for key in entries]
+    present = [ordered(target, value) for value in values if value is not None]
+    found = chunk.statistics
+    assert found.null_count == nulls
+    assert found.num_values == len(present)
+    low, high = (bound(target, raw) for raw in (found.min_raw, found.max_raw))
+    if not present or any(value != value for value in present):
+        assert not found.has_min_max
+    elif target in ("FLOAT", "DOUBLE"):
+        assert (low, high) == (min(present), max(present))
+        assert low or math.copysign(1, low) < 0  # -0 where it may be either
+        assert high or math.copysign(1, high) > 0
+    elif target in ("STRING", "BINARY"):
+        assert found.has_min_max or max(present)[:1] >= b"\x7f"  # nothing is surely above it
+        if found.has_min_max:
+            assert low <= min(present) and high >= max(present)
+            assert max(len(low), len(high)) <= 64
+            assert min(present)[: len(low)] == low
+    else:
+        assert (low, high) == (min(present), max(present))
+    assert edges.duckdb_statistics()[chunk.path_in_schema] == (
+        nulls, found.has_min_max and low is not None, chunk.num_values,
+    )  # fmt: skip
 
 
 def test_labels_of_an_enum_come_as_they_are_when_a_row_is_written(source, tmp_path):
