@@ -135,11 +135,12 @@ static bool dictionary_pays(const struct leaf *l)
     return l->dict.count <= l->chunk_present / 2;
 }
 
-/* A page ends between two rows (rep is 0): not all readers take one that begins within a row. */
+/* A page ends between two rows (rep is 0): not all readers take one that begins within a row.
+ * Without a page that uses it the dictionary can be left anywhere. */
 static void put_bytes(struct leaf *l, unsigned rep, const void *data, size_t len,
                       struct page_maker *m)
 {
-    if (l->dict_open && rep == 0 &&
+    if (l->dict_open && (rep == 0 || !l->dict_pages) &&
         (len > DICT_MAX_BYTES / 16 || l->dict.values.len > DICT_MAX_BYTES ||
          (l->dict.count >= DICT_TRIAL && !dictionary_pays(l))))
         leave_dictionary(l, m);

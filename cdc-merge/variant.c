@@ -10,9 +10,10 @@
 
 enum { DECIMAL_DIGITS = 38, DOUBLE_DIGITS = 17, NUMBER_MAX = 64, EXPONENT_MAX = 9999 };
 
-/* Upper bounds of what VARIANT adds to a value, an entry's offset and key number included; and to a
- * key in the dictionary of keys. */
-enum { SCALAR_COST = 26, ENTRY_COST = 8 };
+/* Bytes of a VARIANT at most: what a value has beside its content, a string or key beside its text,
+ * an array or object beside its entries, and each of these beside its value. The dictionary of keys
+ * has each key once, which is not reckoned with. */
+enum { VALUE_COST = 2, STRING_COST = 5, CONTAINER_COST = 9, ENTRY_COST = 8 };
 
 struct json {
     struct cursor text;
@@ -36,7 +37,7 @@ static bool take_word(struct json *j, const char *word)
     if ((size_t)(j->text.end - j->text.p) < len || memcmp(j->text.p, word, len) != 0)
         return false;
     j->text.p += len;
-    j->size += SCALAR_COST;
+    j->size += VALUE_COST;
     return true;
 }
 
@@ -124,7 +125,7 @@ static bool take_number(struct json *j)
         exact = is_double(begin, (size_t)(c->p - begin));
     }
     j->exact = j->exact && exact;
-    j->size += SCALAR_COST;
+    j->size += VALUE_COST + (significant + scale <= 18 ? 8u : 16u);
     return true;
 }
 
@@ -221,7 +222,7 @@ static bool take_string(struct json *j, uint64_t *h)
             hash(h, (uint8_t)*c->p++);
         }
     }
-    j->size += (size_t)(c->p - begin) + SCALAR_COST;
+    j->size += STRING_COST + (size_t)(c->p - begin);
     return take(c, '"');
 }
 
@@ -286,7 +287,7 @@ static bool take_container(struct json *j, char close)
     }
     if (close == '}' && end_keys(j, keys))
         j->exact = false;
-    j->size += SCALAR_COST;
+    j->size += CONTAINER_COST;
     j->depth--;
     return true;
 }
