@@ -7,6 +7,7 @@ SEED=n replays random values, VALUES=n has so many per type.
 
 import functools
 import itertools
+import json
 import math
 import os
 import random
@@ -18,14 +19,19 @@ import pytest
 
 from lib import kinds, oracle
 from lib.database import Database
+from lib.databricks import quote
 from lib.files import READERS, Files, Read
 from lib.kinds import COLUMNS
+from lib.pipeline import Pipeline
 from lib.postgres import Cluster
 
 SEED = int(os.environ.get("SEED", random.randrange(2**32)))
 VALUES = int(os.environ.get("VALUES", 2000))
 ROUND = 10_000  # random rows at a time
+SLICE = 500  # rows that are asked for at once: a result has a size that it may have
 AGAIN = 100_000  # is added to the id of a row that comes by the stream
+ONCE = ["--create-slot", "--snapshot", "only"]
+CHOICE = ["--numeric", "20,4", "--json-type", "variant"]
 RANDOM = [column for column in COLUMNS if column.random]
 PLAIN_SETTINGS = [  # for texts that we write; the programs meet those of lib/database.py
     "SET timezone = 'UTC'",
@@ -130,7 +136,7 @@ def test_what_is_not_there_is_not_kept_either(edges):
 def chosen(source, tmp_path_factory):
     return Edges(
         source, tmp_path_factory.mktemp("chosen"), "chosen", kinds.CHOSEN,
-        "--numeric", "20,4", "--json-type", "variant",
+        *CHOICE,
     )  # fmt: skip
 
 
@@ -236,6 +242,7 @@ def test_labels_of_an_enum_come_as_they_are_when_a_row_is_written(source, tmp_pa
 def random_table(database, table, seed, count, first=1):
     database.execute(
         f"DROP TABLE IF EXISTS {table}",
+        f"DROP PUBLICATION IF EXISTS {table}",
         kinds.create(table, RANDOM),
         f"CREATE PUBLICATION {table} FOR TABLE {table}",
     )
@@ -253,10 +260,7 @@ def test_random_values(source, tmp_path):
     for seed in range(SEED, SEED + max(1, VALUES // ROUND)):
         print(f"SEED={seed}")
         random_table(source, "many", seed, min(VALUES, ROUND))
-        files = Files(
-            str(tmp_path / str(seed)), source, "many", f"many_{seed}",
-            {"pgcdc-read": ["--create-slot", "--snapshot", "only"]},
-        )  # fmt: skip
+        files = Files(str(tmp_path / str(seed)), source, "many", f"many_{seed}", {"pgcdc-read": ONCE})
         paths = files.once()
         rows = oracle.source_rows(source.conninfo, "many", RANDOM)
         for reader, read in READERS.items():
@@ -267,3 +271,88 @@ def test_random_values(source, tmp_path):
                 assert oracle.differences(column, [rows[i][index] for i in ids], values, kept) == [], (
                     f"{column.name}, as {reader} reads it; SEED={seed}"
                 )
+
+
+# ---------------------------------------------------------------- in the warehouse
+
+
+class Shown:
+    """A pipeline from the types' database to a catalog, and what Spark shows of its tables."""
+
+    def __init__(self, folder, source, warehouse, catalog, publication, *options):
+        self.source, self.api, self.catalog = source, warehouse.api, catalog
+        self.pipeline = Pipeline(
+            folder,
+            conninfo=source.conninfo,
+            slot=f"{source.name}_{publication}",
+            publication=publication,
+            catalog=catalog,
+            environment=warehouse.environment,
+            options={"pgcdc-read": ["--create-slot"], "cdc-merge": options},
+        )
+
+    def check(self, table, columns):
+        rows = oracle.source_rows(self.source.conninfo, table, columns)
+        name = quote(self.catalog, "public", table)
+        listed = ", ".join(oracle.spark_expression(c.name, c.target) for c in columns)
+        shown = {}
+        for low in range(0, max(rows) + 1, SLICE):
+            between = f"id >= {low} AND id < {low + SLICE}"
+            if any(low <= i < low + SLICE for i in rows):
+                for i, lost, *cells in self.api.rows(
+                    "SELECT id, to_json(transform(map_entries(_cdc_unrepresentable), e ->"
+                    f" array(e.key, e.value))), {listed} FROM {name} WHERE {between}"
+                ):
+                    assert int(i) not in shown
+                    shown[int(i)] = cells, dict(json.loads(lost or "[]"))
+        assert shown.keys() == rows.keys()
+        types = dict(self.api.query(f"SELECT * FROM {name} LIMIT 0")[0])
+        wrong = []
+        for index, column in enumerate(columns):
+            assert types[column.name] == column.target
+            found = [oracle.spark_value(column.target, shown[i][0][index]) for i in rows]
+            kept = [shown[i][1].get(column.name) for i in rows]
+            cells = [rows[i][index] for i in rows]
+            wrong += [
+                f"{column.name}: {difference}"
+                for difference in oracle.differences(column, cells, found, kept)
+            ]
+        assert wrong == []
+
+
+@pytest.mark.deadline(300)
+def test_the_warehouse_shows_the_values_at_the_edges(source, warehouse, catalog, tmp_path):
+    """One table of all types, made by a snapshot, and merged into from the stream."""
+    edge_table(source, "shown", COLUMNS)
+    shown = Shown(str(tmp_path), source, warehouse, catalog, "shown")
+    shown.pipeline.once()
+    again(source, "shown", COLUMNS)
+    shown.pipeline.once()
+    shown.check("shown", COLUMNS)
+
+
+def test_the_warehouse_shows_numeric_and_json_as_chosen(source, warehouse, catalog, tmp_path):
+    edge_table(source, "shown_chosen", kinds.CHOSEN)
+    shown = Shown(str(tmp_path), source, warehouse, catalog, "shown_chosen", *CHOICE)
+    shown.pipeline.once()
+    again(source, "shown_chosen", kinds.CHOSEN)
+    shown.pipeline.once()
+    shown.check("shown_chosen", kinds.CHOSEN)
+
+
+@pytest.mark.deadline(180 + VALUES // 10)
+def test_the_warehouse_shows_random_values(source, warehouse, catalog, tmp_path):
+    """In `make check` fewer of them than the other readers see."""
+    for seed in range(SEED, SEED + max(1, VALUES // ROUND)):
+        print(f"SEED={seed}")
+        name = f"many_{seed % ROUND}"
+        random_table(source, name, seed, ROUND if VALUES >= ROUND else VALUES // 4)
+        shown = Shown(str(tmp_path / name), source, warehouse, catalog, name)
+        shown.pipeline.once()
+        shown.check(name, RANDOM)
+        source.execute(
+            f"DROP PUBLICATION {name}",
+            f"DROP TABLE {name}",
+            f"SELECT pg_drop_replication_slot('{source.name}_{name}')",
+        )
+        warehouse.api.query(f"DROP TABLE {quote(catalog, 'public', name)}")
