@@ -3,7 +3,8 @@
 #   make            the four programs, in build/bin
 #   make demo       the whole way on this machine, with a throwaway Postgres and warehouse
 #   make check      all tests
-#   make check-long random operations and kills with new seeds, for FOR=8h or until one fails
+#   make check-long a million (VALUES) random values of each type; then random operations and kills
+#                   with new seeds, for FOR=8h or until one fails
 #   make install    PREFIX (/usr/local), DESTDIR
 
 PREFIX ?= /usr/local
@@ -83,9 +84,12 @@ check:
 	@tests/check
 
 FOR ?= 1000d
+VALUES ?= 1000000
 check-long:
 	@tests/setup
 	@$(MAKE) --no-print-directory all failpoints
+	@LONG=1 VALUES=$(VALUES) $(BUILD)/venv/bin/python -m pytest -q -s -p no:cacheprovider \
+	    tests/test_types.py tests/test_large_values.py -k 'random or gibibytes'
 	@tests/model/run --for $(FOR) --shrink
 
 .PHONY: install uninstall
