@@ -258,7 +258,8 @@ static void put_unrepresentable(struct rows *r, const struct target_column *c,
 {
     if (r->strict)
         die_of_value(r, c, t,
-                     "a value cannot be held by its column, as --on-unrepresentable wants");
+                     "a value cannot be held by its column: change it in the source, or choose "
+                     "--on-unrepresentable null, which keeps its text aside");
     union parquet_value name = {.bytes = {c->name, strlen(c->name)}};
     union parquet_value text = {.bytes = {t->data, t->len}};
     parquet_put_entry(r->parquet, special_at(r->shape) + UNREPRESENTABLE, &name, &text);
