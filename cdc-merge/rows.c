@@ -343,6 +343,27 @@ static void expect(const struct frame *f, bool right)
                      "has");
 }
 
+/* FNV-1a, of texts one after the other. */
+static uint64_t hash_more(uint64_t hash, const struct mp_token *t)
+{
+    for (size_t i = 0; i < t->len; i++)
+        hash = (hash ^ (unsigned char)t->data[i]) * 1099511628211u;
+    return (hash ^ 0x100) * 1099511628211u; /* no byte: here it ends */
+}
+
+#define HASH_NONE 14695981039346656037u
+
+static uint64_t hash_of_key(const struct rows *r, const struct frame *f)
+{
+    struct mp cursor = {r->values, f->body.p};
+    struct mp_token t;
+    uint64_t hash = HASH_NONE;
+    for (unsigned i = 0; i < r->shape->ncolumns && mp_next(&cursor, &t) == 1; i++)
+        if (r->shape->columns[i].key)
+            hash = hash_more(hash, &t);
+    return hash;
+}
+
 /* The keys under which unchanged values of the row are known. */
 static void take_carry(struct rows *r, struct frame *f, bool unchanged)
 {
@@ -356,13 +377,15 @@ static void take_carry(struct rows *r, struct frame *f, bool unchanged)
     if (frame_array(&inner) != s->nkey)
         frame_bad(f, "`carry` has not as many values as the key");
     size_t at = carried_at(s);
+    uint64_t key = hash_of_key(r, f), carried = HASH_NONE;
     for (unsigned i = 0; i < s->ncolumns; i++) {
         if (!s->columns[i].key)
             continue;
         enum value_kind kind = next_value(&inner, &t);
         put_key(r, at++, &s->columns[i], false, kind, &t, f);
+        carried = hash_more(carried, &t);
     }
-    r->to->files[r->to->nfiles - 1].carries = true;
+    staged_carry(r->to, key, carried);
 }
 
 static void put_row(struct rows *r, struct frame *f, bool removed)

@@ -52,26 +52,24 @@ static bool has_unchanged(const struct staged *s)
     return false;
 }
 
-/* Whether two staged rows can have the same key. */
-static bool has_rivals(const struct staged *s)
+/* Whether equal keys may have come with different texts. */
+static bool has_approximate_key(const struct shape *s)
 {
-    const struct shape *shape = s->table->shape;
-    if (s->nfiles - s->first_file > 1)
-        return true;
-    for (unsigned i = 0; i < shape->ncolumns; i++)
-        if (shape->columns[i].key && shape->columns[i].approximate)
+    for (unsigned i = 0; i < s->ncolumns; i++)
+        if (s->columns[i].key && s->columns[i].approximate)
             return true;
     return false;
 }
 
-/* Hops that a carried value may need from part to part: each begins in another file, and there is
- * nothing before the first. */
+/* Whether two staged rows can have the same key. */
+static bool has_rivals(const struct staged *s)
+{
+    return s->nfiles - s->first_file > 1 || has_approximate_key(s->table->shape);
+}
+
 static size_t count_hops(const struct staged *s)
 {
-    size_t n = 0;
-    for (size_t i = s->first_file + 1; i < s->nfiles; i++)
-        n += s->files[i].carries;
-    return n;
+    return staged_hops(s, !has_approximate_key(s->table->shape));
 }
 
 /* ---- one file ---- */

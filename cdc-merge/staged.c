@@ -6,6 +6,19 @@
 /* A longer text makes no good bound, only a long statement. */
 enum { BOUND_TEXT_MAX = 128 };
 
+/*
+ * Keys fall into buckets, each with the hops that values of its keys may need: one for a value that
+ * an earlier file may have, and one more each time it is carried on. Keys that share a bucket only
+ * make that more.
+ */
+enum { BUCKETS = 1 << 14, MANY = UINT8_MAX };
+
+struct staged_chains {
+    uint8_t before[BUCKETS]; /* the newest file */
+    uint8_t now[BUCKETS];
+    uint8_t most;
+};
+
 struct staged *staged_of(struct staged **list, struct table *t)
 {
     while (*list && (*list)->table != t)
@@ -21,6 +34,8 @@ struct staged_file *staged_add_file(struct staged *s, char *name)
 {
     s->files = mem_realloc(s->files, (s->nfiles + 1) * sizeof *s->files);
     struct staged_file *f = &s->files[s->nfiles++];
+    if (s->chains)
+        memcpy(s->chains->before, s->chains->now, BUCKETS);
     *f = (struct staged_file){.name = name, .shape = s->table->shape};
     return f;
 }
@@ -54,6 +69,34 @@ void staged_clear(struct staged *s, const struct staged_position *at)
     s->copies = false;
     s->bounds.any = false;
     s->bounds.useless = false;
+}
+
+void staged_carry(struct staged *s, uint64_t key, uint64_t carried)
+{
+    s->files[s->nfiles - 1].carries = true;
+    if (s->nfiles == 1) /* there is nothing before it */
+        return;
+    struct staged_chains *c = s->chains;
+    if (!c) {
+        c = s->chains = mem_alloc(sizeof *c);
+        memset(c->before, 1, BUCKETS);
+        memset(c->now, 1, BUCKETS);
+    }
+    uint8_t hops = c->before[carried % BUCKETS];
+    if (hops > c->most)
+        c->most = hops;
+    if (hops < MANY && c->now[key % BUCKETS] <= hops)
+        c->now[key % BUCKETS] = (uint8_t)(hops + 1);
+}
+
+size_t staged_hops(const struct staged *s, bool hashes_tell)
+{
+    size_t files = 0; /* that carry, and have one before them */
+    for (size_t i = s->first_file + 1; i < s->nfiles; i++)
+        files += s->files[i].carries;
+    if (!hashes_tell || !s->chains || s->chains->most == MANY || files < s->chains->most)
+        return files;
+    return s->chains->most;
 }
 
 static void bound_number(struct staged_bounds *b, int64_t v)
@@ -129,6 +172,7 @@ void staged_free(struct staged **list)
         free(s->files);
         buf_free(&s->bounds.min_text);
         buf_free(&s->bounds.max_text);
+        free(s->chains);
         free(s);
     }
     *list = NULL;

@@ -48,6 +48,7 @@ struct staged {
     bool removes;                          /* without a key: copies of rows go away */
     bool copies;                           /* without a key: several of one row come */
     struct staged_bounds bounds;
+    struct staged_chains *chains; /* NULL: no value was carried but in the first file */
 };
 
 /* The table's entry in a list, made at its end if there is none. */
@@ -68,6 +69,17 @@ static inline bool staged_is_unchanged(const struct staged *s, int attnum)
 {
     return s->unchanged[attnum / 8] >> attnum % 8 & 1;
 }
+
+/*
+ * Note that a row of the newest file has values that are known under another key, which it had when
+ * the part began: where it had them from still another one, in an earlier part, they have to be
+ * looked up hop by hop. The keys come as hashes.
+ */
+void staged_carry(struct staged *s, uint64_t key, uint64_t carried);
+
+/* The hops from file to file that a value may need, at most; if the keys' hashes tell (equal keys
+ * have equal texts) not many more than it does. */
+size_t staged_hops(const struct staged *s, bool hashes_tell);
 
 /* Let the bounds hold a value of the first key column. */
 void staged_bound(struct staged *s, const struct parquet_column *c, const union parquet_value *v);

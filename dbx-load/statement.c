@@ -37,9 +37,21 @@ static const char *text_of(const json_t *object, const char *key)
     return text ? text : "";
 }
 
-/* The first line of it: what follows is a stack trace or the plan. */
+/* How a sentence begins that the statement itself raises, see cdc-merge. The service wraps it into
+ * others. */
+#define OURS "pgcdc: "
+
+static bool is_ours(const char *message)
+{
+    return !strncmp(message, OURS, strlen(OURS));
+}
+
+/* Our own sentence, or the first line of it: what follows is a stack trace or the plan. */
 static char *shortened(const char *message)
 {
+    const char *ours = strstr(message, OURS);
+
+    message = ours ? ours : message;
     size_t len = strcspn(message, "\r\n");
 
     return mem_printf("%.*s%s", (int)(len < MESSAGE_MAX ? len : MESSAGE_MAX), message,
@@ -319,6 +331,12 @@ void statement_fail(const struct statement *s, const char *what, const char *rig
     if (statement_forbidden(s))
         fail(EX_CONFIG, "%s: not allowed%s%s: %s", what, right ? ", it takes " : "",
              right ? right : "", s->message);
+    if (is_ours(s->message))
+        fail(
+            EX_CONFIG,
+            "%s: %s: was a row of the target changed by hand? Remove the state folder, to read all "
+            "tables anew",
+            what, s->message + strlen(OURS));
     if (statement_no_catalog(s))
         fail(EX_CONFIG,
              "%s: the catalog does not exist; create it, or name another with cdc-merge "

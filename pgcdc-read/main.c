@@ -11,7 +11,6 @@
 #include "changes.h"
 #include "finish.h"
 #include "frames.h"
-#include "link.h"
 #include "msg.h"
 #include "shape.h"
 #include "prerequisites.h"
@@ -157,7 +156,6 @@ static lsn_t stream_start(const struct run *run)
 static int replicate(struct run *run, lsn_t target)
 {
     struct changes changes;
-    struct trouble t;
 
     snapshot_take(run);
     lsn_t start = stream_start(run);
@@ -165,8 +163,6 @@ static int replicate(struct run *run, lsn_t target)
         msg_die(EX_USAGE, "--until %s lies before %s, where the pipeline is already",
                 LSN_TEXT(run->arguments->until), LSN_TEXT(start));
     changes_begin(&changes, run, start, target);
-    if (!link_open(&changes, &t))
-        trouble_die(&t, "cannot start the replication");
     replicate_run(&changes);
     return finish_changes(&changes);
 }

@@ -185,17 +185,11 @@ void replicate_run(struct changes *c)
     struct trouble t;
 
     c->run->loop.quit_on_stop = false;
-    while (!c->run->loop.stream || !stream(&r, &t)) {
-        if (c->run->loop.stream) {
-            link_close(&c->run->loop);
-            lost(&r, &t);
-        }
+    while (!link_open(c, &t) || !stream(&r, &t)) {
+        link_close(&c->run->loop);
+        lost(&r, &t);
         wait_before_retry(&r);
         if (ends(&r))
             return;
-        if (!link_open(c, &t)) {
-            link_close(&c->run->loop);
-            lost(&r, &t);
-        }
     }
 }

@@ -418,7 +418,7 @@ def told(cluster, warehouse, tmp_path_factory):
         replication.execute("CREATE PUBLICATION pub FOR ALL TABLES")
         pipelines = [replication.pipeline(), replication.pipeline("parts", options={
             "pgcdc-read": [word for name in PARTS for word in ("--table", f"{name}.t")],
-            "cdc-batch": ["--part-rows", "12"],
+            "cdc-batch": ["--part-rows", "6"],
             "cdc-merge": ["--namespace", "format:parts_${schema}"],
         })]  # fmt: skip
         for pipeline in pipelines:

@@ -185,3 +185,30 @@ def test_wrong_arguments_and_unreachable_sides(database, arguments, code):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith("compare: ")
+
+
+def test_arrays_and_maps(database, catalog, warehouse):
+    database.execute(
+        "CREATE EXTENSION hstore",
+        "CREATE DOMAIN cents AS numeric(6,2)",
+        "CREATE TABLE a (id int PRIMARY KEY, n int[], r real[], c cents[], t text[], d date[], h hstore)",
+        r"""INSERT INTO a VALUES
+        (1, '{1,NULL}', '{0.1,-0,NaN}', '{1.5}', '{"a,\"b",NULL,""}', '{2024-03-01}', 'a=>1, "b\"\\"=>NULL'),
+        (2, '{}', NULL, NULL, NULL, '{infinity}', ''), (3, '{{1},{2}}', NULL, NULL, NULL, NULL, NULL)""",
+    )
+    table = f"`{catalog}`.public.a"
+    for statement in (
+        f"CREATE SCHEMA `{catalog}`.public",
+        f"CREATE TABLE {table} (id INT, n ARRAY<INT>, r ARRAY<FLOAT>, c ARRAY<DECIMAL(6,2)>, t ARRAY<STRING>,"
+        " d ARRAY<DATE>, h MAP<STRING,STRING>, _cdc_unrepresentable MAP<STRING,STRING>)",
+        f"INSERT INTO {table} VALUES (1, array(1, NULL), array(CAST(0.1 AS FLOAT), CAST('-0.0' AS FLOAT),"
+        " CAST('NaN' AS FLOAT)), array(1.5), array('a,\"b', NULL, ''), array(DATE'2024-03-01'),"
+        " map('b\"\\\\', NULL, 'a', '1'), NULL), (2, array(), NULL, NULL, NULL, NULL, map(),"
+        " map('d', '{infinity}')), (3, NULL, NULL, NULL, NULL, NULL, NULL, map('n', '{{1},{2}}'))",
+    ):
+        warehouse.api.query(statement)
+    done = compare(database, catalog, warehouse, "public.a")
+    assert (done.returncode, done.stdout) == (0, "public.a: 3 rows equal\n"), done
+    for change in "n = array(1)", "c = array(1.51)", "t = array('a,\"b', '', '')", "h = map('a', '1')":
+        warehouse.api.query(f"UPDATE {table} SET {change} WHERE id = 1")
+        assert compare(database, catalog, warehouse, "public.a").returncode == 1, change

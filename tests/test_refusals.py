@@ -45,6 +45,18 @@ def test_dropped_slot(loaded, database):
     refused(loaded, 78, f"{database.name}_slot", stage="pgcdc-read")
 
 
+def test_a_value_that_only_the_target_had_is_gone_from_it(loaded, database, catalog, warehouse):
+    """Somebody deleted a row there, and its long value is not in the WAL."""
+    database.execute(
+        "ALTER TABLE t ALTER v SET STORAGE EXTERNAL, ADD n int",
+        "INSERT INTO t VALUES (2, repeat('x', 10000))",
+    )
+    loaded.once()
+    warehouse.api.query(f"DELETE FROM `{catalog}`.public.t WHERE id = 2")
+    database.execute("UPDATE t SET n = 1 WHERE id = 2")
+    refused(loaded, 78, "public.t.v", "by hand", "state folder", stage="dbx-load")
+
+
 def test_slot_created_anew(loaded, database):
     slot = f"{database.name}_slot"
     database.execute(

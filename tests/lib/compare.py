@@ -3,8 +3,8 @@
 Both sides are read here, by psql's COPY and by the Statement API, and nothing of the pipeline is
 used. A value becomes one canonical text per PostgreSQL type, exact on both sides: floats by their
 shortest decimal (a real widened to double first, which loses nothing), numerics with their scale,
-bytea as hex, dates as days and timestamps as UTC microseconds since 1970, all else as PostgreSQL
-prints it. Rows are compared as multisets, so a duplicate counts. NULL is None and never ''.
+bytea as hex, dates as days and timestamps as UTC microseconds since 1970, arrays as lists of such
+texts, hstore as sorted pairs, all else as PostgreSQL prints it. Rows are compared as multisets, so a duplicate counts. NULL is None and never ''.
 
 A column's type in the warehouse is compared too. Columns named _cdc_* are ours and left out, but a
 value that a column could not hold is looked for in _cdc_unrepresentable. Generated columns are not
@@ -48,6 +48,8 @@ SOURCE_EXPRESSIONS = {
     " ELSE {c}::text END",
 }
 SOURCE_EXPRESSIONS["timestamptz"] = SOURCE_EXPRESSIONS["timestamp"]
+SOURCE_EXPRESSIONS["vector"] = "to_json(({c}::real[])::float8[])::text"
+SOURCE_EXPRESSIONS["halfvec"] = SOURCE_EXPRESSIONS["vector"]
 
 TARGET_EXPRESSIONS = {
     "FLOAT": "CAST(CAST({c} AS DOUBLE) AS STRING)",
@@ -58,17 +60,31 @@ TARGET_EXPRESSIONS = {
     "STRING": "{c}",
 }
 
+# Through domains to their types, and once through an array to its elements.
 COLUMNS_QUERY = """
 WITH RECURSIVE col AS (
-    SELECT attnum, attname, atttypid AS type, atttypmod AS typmod FROM pg_attribute
+    SELECT attnum, attname, atttypid AS type, atttypmod AS typmod, 0 AS arrays FROM pg_attribute
     WHERE attrelid = {table}::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
     UNION ALL
-    SELECT attnum, attname, typbasetype, CASE WHEN typmod = -1 THEN typtypmod ELSE typmod END
-    FROM col JOIN pg_type ON pg_type.oid = col.type AND typtype = 'd'
+    SELECT attnum, attname, CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE e.oid END,
+        CASE WHEN t.typtype = 'd' AND typmod = -1 THEN t.typtypmod ELSE typmod END,
+        CASE WHEN t.typtype = 'd' THEN arrays ELSE 1 END
+    FROM col JOIN pg_type t ON t.oid = col.type LEFT JOIN pg_type e ON e.typarray = t.oid
+    WHERE t.typtype = 'd' OR arrays = 0 AND e.oid IS NOT NULL
 )
-SELECT attname, CASE WHEN typnamespace = 'pg_catalog'::regnamespace THEN typname ELSE '' END, typmod
-FROM col JOIN pg_type ON pg_type.oid = col.type AND typtype <> 'd' ORDER BY attnum
+SELECT DISTINCT ON (attnum) attname, CASE WHEN typnamespace = 'pg_catalog'::regnamespace
+        OR typname IN ('hstore', 'vector', 'halfvec') THEN typname ELSE '' END,
+    typmod, CASE arrays WHEN 1 THEN 't' ELSE 'f' END
+FROM col JOIN pg_type ON pg_type.oid = col.type AND typtype <> 'd' ORDER BY attnum, arrays DESC
 """
+
+# Elements for which a whole array cannot be held by its column.
+UNREPRESENTABLE = {
+    "date": "NOT isfinite({c})",
+    "timestamp": "NOT isfinite({c})",
+    "timestamptz": "NOT isfinite({c})",
+    "numeric": "{c} IN ('NaN', 'Infinity', '-Infinity')",
+}
 
 
 class SourceError(Exception):
@@ -130,8 +146,8 @@ class Source:
         """Describes a table; `published` limits it to these columns, `row_filter` to these rows."""
         oid = _pg_literal(_pg_quote(schema, name)) + "::regclass"
         columns = [
-            Column(column, kind, _target_type(kind, int(typmod)))
-            for column, kind, typmod in self.rows(COLUMNS_QUERY.format(table=oid))
+            Column(column, kind + "[]" * (array == "t"), _column_type(kind, int(typmod), array == "t"))
+            for column, kind, typmod, array in self.rows(COLUMNS_QUERY.format(table=oid))
             if published is None or column in published
         ]
         ((relkind,),) = self.rows(f"SELECT relkind FROM pg_class WHERE oid = {oid}")
@@ -139,10 +155,7 @@ class Source:
 
     def read(self, table):
         """All rows, as a multiset of tuples of canonical values."""
-        cells = ", ".join(
-            SOURCE_EXPRESSIONS.get(column.kind, "{c}").format(c=_pg_quote(column.name))
-            for column in table.columns
-        )
+        cells = ", ".join(map(_source_cell, table.columns))
         only = "" if table.partitioned else "ONLY "
         where = f" WHERE {table.row_filter}" if table.row_filter else ""
         rows = self.rows(f"SELECT {cells} FROM {only}{_pg_quote(table.schema, table.name)}{where}")
@@ -245,9 +258,45 @@ def _target_type(kind, typmod):
     return PLAIN_TYPES.get(kind, "STRING")
 
 
+def _column_type(kind, typmod, array):
+    if kind in ("hstore", "vector", "halfvec"):
+        own = "MAP<STRING,STRING>" if kind == "hstore" else "ARRAY<FLOAT>"
+        return "ARRAY<STRING>" if array else own
+    plain = _target_type(kind, typmod)
+    return f"ARRAY<{plain}>" if array else plain
+
+
+def _element_type(target_type):
+    return target_type[len("ARRAY<") : -1] if target_type.startswith("ARRAY<") else None
+
+
+def _source_cell(column):
+    name = _pg_quote(column.name)
+    if not column.kind.endswith("[]"):
+        return SOURCE_EXPRESSIONS.get(column.kind, "{c}").format(c=name)
+    kind = column.kind[:-2]
+    element = SOURCE_EXPRESSIONS.get(kind, "{c}").format(c="x")
+    misfit = UNREPRESENTABLE.get(kind, "false").format(c="x")
+    if kind == "numeric" and _element_type(column.target_type) == "STRING":
+        misfit = "false"
+    return (
+        f"CASE WHEN array_ndims({name}) > 1 OR array_lower({name}, 1) <> 1"
+        f" OR EXISTS (SELECT FROM unnest({name}) x WHERE {misfit}) THEN {name}::text"
+        f" WHEN {name} IS NOT NULL THEN (SELECT coalesce(json_agg(({element})::text ORDER BY n),"
+        f" '[]')::text FROM unnest({name}) WITH ORDINALITY u(x, n)) END"
+    )
+
+
 def _target_cell(column, unrepresentable):
     name = quote(column.name)
-    cell = TARGET_EXPRESSIONS.get(column.target_type, "CAST({c} AS STRING)").format(c=name)
+    element = _element_type(column.target_type)
+    if element:
+        cell = TARGET_EXPRESSIONS.get(element, "CAST({c} AS STRING)").format(c="x")
+        cell = f"to_json(transform({name}, x -> {cell}))"
+    elif column.kind == "hstore":
+        cell = f"to_json(map_entries({name}))"
+    else:
+        cell = TARGET_EXPRESSIONS.get(column.target_type, "CAST({c} AS STRING)").format(c=name)
     if unrepresentable:
         return f"coalesce({cell}, try_element_at(_cdc_unrepresentable, {literal(column.name)}))"
     return cell
@@ -256,16 +305,45 @@ def _target_cell(column, unrepresentable):
 def _multiset(columns, rows):
     """Counts rows, after making equal what both sides may write differently."""
     for index, column in enumerate(columns):
-        if column.target_type in ("FLOAT", "DOUBLE"):
-            canonical = _float
-        elif column.target_type.startswith("DECIMAL"):
-            canonical = _decimal
-        else:
+        canonical = _canonical(column.target_type)
+        if column.kind == "hstore":
+            canonical = _pairs
+        if not canonical:
             continue
         for row in rows:
             if row[index] is not None:
                 row[index] = canonical(row[index])
     return collections.Counter(map(tuple, rows))
+
+
+def _canonical(target_type):
+    if target_type in ("FLOAT", "DOUBLE"):
+        return _float
+    if target_type.startswith("DECIMAL"):
+        return _decimal
+    element = _element_type(target_type)
+    return element and (lambda text: _list(text, _canonical(element) or str))
+
+
+def _list(text, canonical):
+    if not text.startswith("["):  # what ARRAY cannot hold
+        return text
+    elements = json.loads(text, parse_int=str, parse_float=str)
+    return repr([None if element is None else canonical(element) for element in elements])
+
+
+PAIR = re.compile(r'"((?:[^"\\]|\\.)*)"=>(?:"((?:[^"\\]|\\.)*)"|NULL)', re.DOTALL)
+
+
+def _pairs(text):
+    if text.startswith("["):
+        entries = [(entry["key"], entry.get("value")) for entry in json.loads(text)]
+    else:
+        entries = [
+            tuple(part and re.sub(r"\\(.)", r"\1", part, flags=re.DOTALL) for part in pair.groups())
+            for pair in PAIR.finditer(text)
+        ]
+    return repr(sorted(entries))
 
 
 def _float(text):

@@ -154,8 +154,16 @@ static void test_carried_values_are_joined_and_hop_from_part_to_part(void **stat
     assert_true(has("LEFT JOIN `cat`.`Sch`.`t``ab` AS o ON o.`n1` = s.k1 AND o.`n2` = s.k2"));
     assert_false(has("LEFT JOIN b")); /* there is no part before */
 
-    staged_add_file(s, mem_strdup("2.parquet"))->carries = true;
-    staged_add_file(s, mem_strdup("3.parquet"))->carries = true;
+    for (unsigned i = 2; i <= 20; i++) {
+        staged_add_file(s, mem_printf("%u.parquet", i));
+        staged_carry(s, 100 + i, 200 + i); /* all of them other keys */
+    }
+    staged_carry(s, 1, 120); /* the one from before within the part is none from before it */
+    assert_int_equal(staged_hops(s, true), 1);
+    assert_int_equal(staged_hops(s, false), 19);
+    staged_add_file(s, mem_strdup("21.parquet"));
+    staged_carry(s, 2, 120); /* which came from 220 */
+    assert_int_equal(staged_hops(s, true), 2);
     change(s);
     assert_int_equal(count("LEFT JOIN b"), 2);
 }

@@ -172,18 +172,21 @@ class Engine:
                 row[0] = (row[0] or "").rpartition(".")[2]
 
     def _sql_error(self, error: Exception) -> SqlError:
-        """What the outermost error with an SQLSTATE says, else the error itself."""
+        """What the outermost error with an SQLSTATE says, and what caused it; else the error itself."""
         java = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
         jvm: Any = self._context._jvm
         is_a = jvm.java.lang.Class.forName("org.apache.spark.SparkThrowable").isInstance
         state, message = None, java.getMessage() if java is not None else str(error)
+        said = []
         while java is not None:
             if is_a(java) and java.getSqlState():
-                state, message = java.getSqlState(), java.getMessage()
-                break
+                state = state or java.getSqlState()
+                said.append(java.getMessage() or "")
             java = java.getCause()
-        message = re.split(r"\nDriver stacktrace:|\n\tat |\n== SQL|;\n'", message or str(error))[0]
-        return SqlError(state, self.catalog.shown_path(names.decode_text(message.strip())))
+        cut = re.compile(r"\nDriver stacktrace:|\n\tat |\n== SQL|;\n'")
+        causes = dict.fromkeys(cut.split(text)[0].strip() for text in said or [message or str(error)])
+        message = " Caused by: ".join(causes)
+        return SqlError(state, self.catalog.shown_path(names.decode_text(message)))
 
 
 # --- results ---
