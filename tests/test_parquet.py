@@ -3,6 +3,7 @@
 SEED=n replays a seed of the random test, SEEDS=n runs more of them.
 """
 
+import base64
 import datetime
 import decimal
 import io
@@ -220,6 +221,33 @@ def test_zeros_bound_both_of_their_signs():
         struct.pack("d", -0.0),
         struct.pack("d", 0.0),
     )
+
+
+@pytest.mark.parametrize("rows", [1, 9])
+def test_columns_without_a_value(tmp_path, rows):
+    columns = [column(i + 1, f"n{i}", name) for i, name in enumerate(SCALARS)]
+    columns += [column(i + 21, f"a{i}", name, array=True) for i, name in enumerate(SCALARS)]
+    columns += [column(41, "d", "numeric", typmod=numeric(38, 2)), column(42, "h", "hstore", basename="hstore")]
+    data = staged(columns, [[None] * len(columns)] * rows)
+    found = read_both(data, tmp_path)
+    assert all(found[f"c{c['attnum']}"] == [None] * rows for c in columns)
+    assert metadata(data).num_rows == rows
+    for i in range(len(columns)):
+        statistics = chunk(data, i).statistics
+        assert statistics.null_count == chunk(data, i).num_values == rows
+        assert not statistics.has_min_max
+
+
+def test_a_row_group_ends_when_what_is_gathered_passes_a_limit(tmp_path):
+    chance = random.Random(1)
+    texts = [base64.b64encode(chance.randbytes(750_000)).decode() for _ in range(100)]
+    data = staged([column(1, "t", "text")], [[text] for text in texts])
+    groups = [metadata(data).row_group(i) for i in range(metadata(data).num_row_groups)]
+    assert sum(group.num_rows for group in groups) == 100
+    for group in groups:  # the row's text, which stands for a key, is as long again
+        size = sum(group.column(i).total_compressed_size for i in range(group.num_columns))
+        assert size < 34 << 20 and (size > 30 << 20 or group is groups[-1])
+    assert read_both(data, tmp_path)["c1"] == texts
 
 
 def test_a_dictionary_is_there_where_it_pays():
