@@ -74,14 +74,15 @@ def test_values_of_a_hundred_megabytes_in_bounded_memory(database, tmp_path):
 def test_a_file_of_more_than_two_gibibytes(tmp_path):
     """cdc-merge alone: rows of text that hardly becomes smaller, one after the other."""
     rows, path = 40, tmp_path / "file.parquet"
+    columns = [column(1, "n", "integer", key=True), column(2, "t", "text")]
     texts = [base64.b64encode(os.urandom(SIZE // 4 * 3)).decode() for _ in range(2)]
 
     def frames():
         yield start()
-        yield relation(1, "public", "t", [column(1, "n", "integer"), column(2, "t", "text")])
+        yield relation(1, "public", "t", columns)
         yield ["part", 1, 0]
         for i in range(rows):
-            yield ["net", 1, 100, i + 1, 0, [str(i), texts[i % 2]], 1]
+            yield ["upsert", 1, 100, i + 1, 0, [str(i), texts[i % 2]], None]
         yield from (["part-end", 1, rows], ["batch", 1, 0, 100, 0], ["end", 100])
 
     def feed():

@@ -17,7 +17,9 @@ import pytest
 
 from lib.merge import UNCHANGED, column, convert, numeric, relation, run, start
 
-SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else range(int(os.environ.get("SEEDS", 25)))
+SEEDS = (
+    [int(os.environ["SEED"])] if "SEED" in os.environ else range(int(os.environ.get("SEEDS", 25)))
+)
 UTC = datetime.timezone.utc
 decimal.getcontext().prec = 60
 
@@ -124,7 +126,9 @@ def decimals(precision, scale):
 
 
 def texts(chance):
-    value = "".join(chance.choice("abcé漢😀\x7f~Z \t\n") for _ in range(chance.choice([0, 1, 9, 200])))
+    value = "".join(
+        chance.choice("abcé漢😀\x7f~Z \t\n") for _ in range(chance.choice([0, 1, 9, 200]))
+    )
     return value, value
 
 
@@ -227,7 +231,10 @@ def test_zeros_bound_both_of_their_signs():
 def test_columns_without_a_value(tmp_path, rows):
     columns = [column(i + 1, f"n{i}", name) for i, name in enumerate(SCALARS)]
     columns += [column(i + 21, f"a{i}", name, array=True) for i, name in enumerate(SCALARS)]
-    columns += [column(41, "d", "numeric", typmod=numeric(38, 2)), column(42, "h", "hstore", basename="hstore")]
+    columns += [
+        column(41, "d", "numeric", typmod=numeric(38, 2)),
+        column(42, "h", "hstore", basename="hstore"),
+    ]
     data = staged(columns, [[None] * len(columns)] * rows)
     found = read_both(data, tmp_path)
     assert all(found[f"c{c['attnum']}"] == [None] * rows for c in columns)

@@ -1,5 +1,5 @@
-"""Values that their columns cannot hold, where --on-unrepresentable or a key does not let them pass:
-the pipeline stops before anything is lost, and goes on from there."""
+"""Values that their columns cannot hold, where --on-unrepresentable or a key does not let them
+pass: the pipeline stops before anything is lost, and goes on from there."""
 
 import glob
 import os
@@ -93,7 +93,15 @@ def test_a_key_that_cannot_be_held_stops_until_its_table_is_left_out(database, t
         "CREATE PUBLICATION pub FOR TABLE keyed, other",
     )
     files = Files(str(tmp_path), database)
-    stops(files, "key", "table=public.keyed", "column=d", "value=infinity", "id=1", "leave the table out")
+    stops(
+        files,
+        "key",
+        "table=public.keyed",
+        "column=d",
+        "value=infinity",
+        "id=1",
+        "leave the table out",
+    )
     database.execute("UPDATE keyed SET d = '1970-01-02'")  # not read yet, so this helps
     assert rows(files.once()) == [(1, 1, False)]
     database.execute("UPDATE keyed SET d = '-infinity'", "INSERT INTO other VALUES (1, NULL)")
@@ -132,4 +140,4 @@ def test_the_option_stops_at(lost, text):
         *STRICT, "--numeric", "5,2", "--json-type", "variant",
     )  # fmt: skip
     assert code == 65 and said.count("\n") == 1
-    assert f"table=public.t column=v" in said and f"value={text}" in said
+    assert "table=public.t column=v" in said and f"value={text}" in said

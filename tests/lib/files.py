@@ -1,4 +1,4 @@
-"""The pipeline into a directory, and the Parquet files in it as readers that are not ours read them."""
+"""The pipeline into a directory, and its Parquet files as readers that are not ours read them."""
 
 import glob
 import os

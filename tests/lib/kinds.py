@@ -1,4 +1,4 @@
-"""The types that a column can have, each with what it becomes in the target, the values at its edges
+"""The types that a column can have, each with what it becomes in the target, values at its edges
 and a maker of random ones. Values are texts, as one writes them in SQL between quotes."""
 
 import json
@@ -74,7 +74,9 @@ def floating(code, size):
 
 
 def text(longest, alphabet="abcZ é漢😀\u0301\u2028\x7f\t\n\r\\\"'{},()NUL"):
-    return lambda r: "".join(r.choices(alphabet, k=r.choice((0, 1, r.randint(0, longest), longest))))
+    return lambda r: "".join(
+        r.choices(alphabet, k=r.choice((0, 1, r.randint(0, longest), longest)))
+    )
 
 
 def words(*choices):
@@ -115,8 +117,8 @@ def timestamp(zoned):
 
 
 def interval(r):
-    return (f"{r.randint(-3000, 3000)} mons {r.randint(-9999, 9999)} days"
-            f" {r.choice(('', '-'))}{r.randint(0, 999999)}:{r.randint(0, 59)}:{clock(r)[6:]}")  # fmt: skip
+    time = f"{r.choice(('', '-'))}{r.randint(0, 999999)}:{r.randint(0, 59)}:{clock(r)[6:]}"
+    return f"{r.randint(-3000, 3000)} mons {r.randint(-9999, 9999)} days {time}"
 
 
 def bits(least, most):
@@ -193,11 +195,15 @@ def hstore(r):
 
 def composite(r):
     inner = f"({numeric(r)},{quoted(text(9)(r))})"
-    return f"({r.randint(-9, 9)},{r.choice(('', quoted(inner)))},{r.choice(('', quoted(text(9)(r))))})"
+    return (
+        f"({r.randint(-9, 9)},{r.choice(('', quoted(inner)))},{r.choice(('', quoted(text(9)(r))))})"
+    )
 
 
 def tsvector(r):
-    return " ".join(f"'{r.choice('abcdeé')}''{r.randint(0, 9)}':{r.randint(1, 99)}A" for _ in range(4))
+    return " ".join(
+        f"'{r.choice('abcdeé')}''{r.randint(0, 9)}':{r.randint(1, 99)}A" for _ in range(4)
+    )
 
 
 def array_of(make):
@@ -228,11 +234,14 @@ TEXTS = (
 ALL_BYTES = "\\x" + bytes(range(256)).hex()
 MOMENTS = (
     "1970-01-01 00:00:00", "1969-12-31 23:59:59.999999", "0001-01-01 00:00:00",
-    "0001-12-31 23:59:59.999999 BC", "4714-11-24 00:00:00 BC", "1582-10-04 12:00", "1582-10-15 12:00",
-    "9999-12-31 23:59:59.999999", "10000-01-01 00:00:00", "2016-12-31 23:59:60", "2020-02-29 24:00:00",
-    "2000-01-01 00:00:00.1", "1900-01-01 00:00:00.000001", "294247-01-10 04:00:54.775807",
+    "0001-12-31 23:59:59.999999 BC", "4714-11-24 00:00:00 BC", "1582-10-04 12:00",
+    "1582-10-15 12:00", "9999-12-31 23:59:59.999999", "10000-01-01 00:00:00",
+    "2016-12-31 23:59:60", "2020-02-29 24:00:00", "2000-01-01 00:00:00.1",
+    "1900-01-01 00:00:00.000001", "294247-01-10 04:00:54.775807",
 )  # fmt: skip
-MOMENTS_LOST = ("infinity", "-infinity", "294247-01-10 04:00:54.775808", "294276-12-31 23:59:59.999999")
+MOMENTS_LOST = (
+    "infinity", "-infinity", "294247-01-10 04:00:54.775808", "294276-12-31 23:59:59.999999",
+)  # fmt: skip
 BIG = 2**63 - 1
 
 
@@ -267,14 +276,14 @@ KINDS = [
     decimal_kind(39, 0, "STRING", "9" * 39, "-" + "9" * 39, "0", "NaN"),
     decimal_kind(38, -1, "STRING", "9" * 38 + "0", "0"),
     decimal_kind(1000, 500, "STRING", "9" * 500 + "." + "9" * 500, "0", "NaN"),
-    string("numeric", "numeric", "0", "0.000", "1e-16383", "1e131071", "-" + "9" * 40 + "." + "9" * 40,
-           "NaN", "Infinity", "-Infinity", "1.50", random=numeric),
+    string("numeric", "numeric", "0", "0.000", "1e-16383", "1e131071",
+           "-" + "9" * 40 + "." + "9" * 40, "NaN", "Infinity", "-Infinity", "1.50", random=numeric),
     Kind("real", "real", "FLOAT", ("0", "-0", "NaN", "Infinity", "-Infinity", "1e-45",
          "3.4028235e38", "-3.4028235e38", "1.1754944e-38", "0.1", "16777217", "7.038531e-26"),
          random=floating("f", 4)),
-    Kind("double precision", "double precision", "DOUBLE", ("0", "-0", "NaN", "Infinity", "-Infinity",
-         "5e-324", "1.7976931348623157e308", "-1.7976931348623157e308", "2.2250738585072014e-308",
-         "0.1", "9007199254740993", "2e-44"), random=floating("d", 8)),
+    Kind("double precision", "double precision", "DOUBLE", ("0", "-0", "NaN", "Infinity",
+         "-Infinity", "5e-324", "1.7976931348623157e308", "-1.7976931348623157e308",
+         "2.2250738585072014e-308", "0.1", "9007199254740993", "2e-44"), random=floating("d", 8)),
     Kind("boolean", "boolean", "BOOLEAN", ("true", "false"), random=words("t", "f")),
     Kind("bytea", "bytea", "BINARY", ("", ALL_BYTES, "\\x00", "\\xff", "\\x" + "5c78" * 5000),
          random=bytea),
@@ -296,8 +305,8 @@ KINDS = [
            "178000000 years", "-178000000 years", "1 day -1 hour", "2562047788:00:54.775807",
            "-00:00:00.5", "2147483647 days", "1 mon -1 day 00:00:01.5", random=interval),
     string("interval year to month", "interval year to month", "1-2", "-1 year"),
-    string("money", "money", "-92233720368547758.08", "92233720368547758.07", "0", "-0.01", "1234.5",
-           random=lambda r: str(r.randint(-(2**63), BIG))[:-2]),
+    string("money", "money", "-92233720368547758.08", "92233720368547758.07", "0", "-0.01",
+           "1234.5", random=lambda r: str(r.randint(-(2**63), BIG))[:-2]),
     string("bit", "bit", "0", "1", random=bits(1, 1)),
     string("bit(70)", "bit(70)", "0" * 70, "1" * 70, random=bits(70, 70)),
     string("varbit", "varbit", "", "1", "01" * 100, random=bits(0, 80)),
@@ -314,11 +323,13 @@ KINDS = [
     string("uuid", "uuid", "00000000-0000-0000-0000-000000000000", "F" * 32, random=uuid),
     string("xml", "xml", "", "<a b='\"'>é<!-- x --></a>", "just text", "<?pi?><a/>", "&lt;"),
     Kind("json", "json", "STRING", (' {"a" : 1, "a":2} ', "1" * 40 + "." + "1" * 40, '"\\u0000"',
-         "null", '""', '{"b": "\\ud83d\\ude00 \\\\ \\" é 😀"}', "[]", "-0.0", "1e400", "[" * 500 + "]" * 500,
+         "null", '""', '{"b": "\\ud83d\\ude00 \\\\ \\" é 😀"}', "[]", "-0.0", "1e400",
+         "[" * 500 + "]" * 500,
          '{"": {"a": [1, {}]}}', '{"a":1,"\\u0061":2}', "12345678901234567890123456789012345678"),
          random=a_json),
     Kind("jsonb", "jsonb", "STRING", ('{"a":1, "a":2}', "1" * 40 + "." + "1" * 40, "null", '""',
-         '{"b": "\\ud83d\\ude00 \\\\ \\" é 😀"}', "[]", "-0.0", "1e30", "1.500", '{"": {"a": [1, {}]}}'),
+         '{"b": "\\ud83d\\ude00 \\\\ \\" é 😀"}', "[]", "-0.0", "1e30", "1.500",
+         '{"": {"a": [1, {}]}}'),
          random=a_json),
     string("jsonpath", "jsonpath", "$", 'strict $."a b"[*] ? (@ > 1 && @ like_regex "x")', '"$a"'),
     string("inet", "inet", "0.0.0.0/0", "255.255.255.255", "192.168.1.5/24", "::", "::/0",
@@ -338,7 +349,8 @@ KINDS = [
     string("range of one's own", "float_range", "[-0,1e-300]", "(,NaN)"),
     string("int4multirange", "int4multirange", "{}", "{[1,2),[5,9)}", "{(,)}", random=multirange),
     string("nummultirange", "nummultirange", "{[0.1,0.2],[1,)}"),
-    string("tstzmultirange", "tstzmultirange", '{["2000-01-01 00:00:00+00","2001-01-01 00:00:00+00")}'),
+    string("tstzmultirange", "tstzmultirange",
+           '{["2000-01-01 00:00:00+00","2001-01-01 00:00:00+00")}'),
     string("point", "point", "(0,-0)", "(NaN,-Infinity)", "(1e-300,1.7976931348623157e308)",
            random=point),
     string("line", "line", "{1,-2,0.1}", "[(0,0),(1,1)]"),
@@ -362,9 +374,11 @@ KINDS = [
            "(-1,,\"\")", random=composite),
     Kind("hstore", "public.hstore", "MAP<STRING,STRING>", ("", 'a=>1,b=>NULL,"NULL"=>"NULL"',
          '"q\\"uote"=>"back\\\\slash", ""=>"", "=>"=>","', '"é 漢"=>"😀\t\n"'), random=hstore),
-    Kind("domain", "price", "DECIMAL(10,2)", ("99999999.99", "-0.01", "0"), ("NaN",), decimals(10, 2)),
+    Kind("domain", "price", "DECIMAL(10,2)", ("99999999.99", "-0.01", "0"), ("NaN",),
+         decimals(10, 2)),
     Kind("domain of a domain", "lower_price", "DECIMAL(10,2)", ("99999999.99", "-1"), ("NaN",)),
-    Kind("domain over timestamptz", "instant", "TIMESTAMP", ("1970-01-01 00:00:00+00",), ("infinity",)),
+    Kind("domain over timestamptz", "instant", "TIMESTAMP", ("1970-01-01 00:00:00+00",),
+         ("infinity",)),
     string("domain over text", "label", "", "ok"),
     string("domain over an enum", "the_mood", "sad", ""),
     string("geometry", "public.geometry", "POINT(1 2)", "SRID=4326;POINT Z (1 2 3)", "POINT EMPTY",
@@ -398,7 +412,9 @@ def scalar_column(kind):
 
 def array_column(kind):
     """Of arrays of the kind: its edges in one, and what is odd about an array itself."""
-    kept, lost = ([f"{literal(v)}::{kind.sql}" for v in values] for values in (kind.edges, kind.lost))
+    kept, lost = (
+        [f"{literal(v)}::{kind.sql}" for v in values] for values in (kind.edges, kind.lost)
+    )
     one, of = kept[0], f"::{kind.sql}[]"
     cells = [
         f"ARRAY[{', '.join(kept)}, NULL]{of}",
@@ -426,15 +442,25 @@ DOMAINS_OF_ARRAYS = [
 ]  # fmt: skip
 
 # Under --numeric 20,4 --json-type variant. What json_lost holds is no value of VARIANT, exactly.
-JSON = ('{"a": [1, {"b": null}], "": "\\ud83d\\ude00 é"}', "null", "[]", '""', "1" * 38, "0.5", "true")
+JSON = (
+    '{"a": [1, {"b": null}], "": "\\ud83d\\ude00 é"}',
+    "null",
+    "[]",
+    '""',
+    "1" * 38,
+    "0.5",
+    "true",
+)
 JSON_LOST = ('{"a":1, "a":2}', "1" * 40, '{"a": [{"b":1, "\\u0062":2}]}', "0." + "1" * 40)
 CHOSEN = [
-    scalar_column(Kind("numeric", "numeric", "DECIMAL(20,4)", ("9999999999999999.9999", "0", "-1.50",
-                       "1.50000", "-9999999999999999.9999"), ("10000000000000000", "0.00001", "NaN",
-                       "Infinity", "-Infinity", "1e1000"))),
+    scalar_column(Kind("numeric", "numeric", "DECIMAL(20,4)", ("9999999999999999.9999", "0",
+                       "-1.50", "1.50000", "-9999999999999999.9999"),
+                       ("10000000000000000", "0.00001", "NaN", "Infinity",
+                       "-Infinity", "1e1000"))),
     scalar_column(Kind("numeric(39,1)", "numeric(39,1)", "DECIMAL(20,4)", ("1.5",), ("9" * 38,))),
     scalar_column(Kind("numeric(38,1)", "numeric(38,1)", "DECIMAL(38,1)", (NINES + "e-1",))),
-    array_column(Kind("numeric", "numeric", "DECIMAL(20,4)", ("9999999999999999.9999", "0"), ("NaN",))),
+    array_column(Kind("numeric", "numeric", "DECIMAL(20,4)", ("9999999999999999.9999", "0"),
+                      ("NaN",))),
     scalar_column(Kind("json", "json", "VARIANT", JSON, JSON_LOST)),
     scalar_column(Kind("jsonb", "jsonb", "VARIANT", JSON, ("1" * 40, "0." + "1" * 40))),
     array_column(Kind("json", "json", "VARIANT", JSON, JSON_LOST)),

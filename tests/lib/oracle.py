@@ -18,8 +18,6 @@ import pyarrow
 
 from lib.databricks import quote
 
-decimal.getcontext().prec = 2000
-
 # The text of a value is to be as under these settings: cdc-stream(5).
 SETTINGS = (
     "-c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=3 -c timezone=UTC"
@@ -97,7 +95,10 @@ def scalar(target, text):
         return micros(text)
     precision, scale = map(int, re.fullmatch(r"DECIMAL\((\d+),(\d+)\)", target).groups())
     value = decimal.Decimal(text)
-    if not value.is_finite() or value.scaleb(scale) % 1 or abs(value.scaleb(scale)) >= 10**precision:
+    if not value.is_finite():
+        return UNREPRESENTABLE
+    digits = fractions.Fraction(value) * 10**scale
+    if digits.denominator > 1 or abs(digits) >= 10**precision:
         return UNREPRESENTABLE
     return value
 
