@@ -303,7 +303,8 @@ static bool flush(struct stream_out *out, bool wait)
     if (!stream_pending(out)) {
         buf_clear(&out->buf);
         out->sent = 0;
-    } else if (out->sent > READ_SIZE) {
+    } else if (out->sent > READ_SIZE && out->sent > stream_pending(out)) {
+        /* the smaller half is moved: what is long would else be moved for each piece of it */
         buf_drop(&out->buf, out->sent);
         out->sent = 0;
     }
