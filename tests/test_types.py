@@ -12,6 +12,7 @@ import json
 import math
 import os
 import random
+import shutil
 
 import duckdb
 import psycopg
@@ -239,40 +240,45 @@ def test_labels_of_an_enum_come_as_they_are_when_a_row_is_written(source, tmp_pa
     ]
 
 
-def random_table(database, table, seed, count, first=1):
-    database.execute(
-        f"DROP TABLE IF EXISTS {table}",
-        f"DROP PUBLICATION IF EXISTS {table}",
-        kinds.create(table, RANDOM),
-        f"CREATE PUBLICATION {table} FOR TABLE {table}",
-    )
-    with psycopg.connect(database.conninfo) as connection:
-        for setting in PLAIN_SETTINGS:
-            connection.execute(setting)
-        with connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:
-            for row in kinds.random_rows(RANDOM, seed, count, first):
-                copy.write_row(row)
+def random_tables(source, count):
+    """Names of tables with so many random rows in all, one after the other; each goes before the
+    next comes, with the publication and the slot of its name."""
+    for seed in range(SEED, SEED + max(1, count // ROUND)):
+        print(f"SEED={seed}")
+        name = f"many_{seed}"
+        source.execute(kinds.create(name, RANDOM), f"CREATE PUBLICATION {name} FOR TABLE {name}")
+        with psycopg.connect(source.conninfo) as connection:
+            for setting in PLAIN_SETTINGS:
+                connection.execute(setting)
+            with connection.cursor().copy(f"COPY {name} FROM STDIN") as copy:
+                for row in kinds.random_rows(RANDOM, seed, min(count, ROUND)):
+                    copy.write_row(row)
+        yield name
+        source.execute(
+            f"DROP PUBLICATION {name}",
+            f"DROP TABLE {name}",
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
+            f" WHERE slot_name = '{source.name}_{name}'",
+        )
 
 
 @pytest.mark.deadline(180 + VALUES // 20)
 def test_random_values(source, tmp_path):
     """As many of each type as VALUES says."""
-    for seed in range(SEED, SEED + max(1, VALUES // ROUND)):
-        print(f"SEED={seed}")
-        random_table(source, "many", seed, min(VALUES, ROUND))
-        files = Files(
-            str(tmp_path / str(seed)), source, "many", f"many_{seed}", {"pgcdc-read": ONCE}
-        )
+    for name in random_tables(source, VALUES):
+        files = Files(str(tmp_path / name), source, name, name, {"pgcdc-read": ONCE})
         paths = files.once()
-        rows = oracle.source_rows(source.conninfo, "many", RANDOM)
+        rows = oracle.source_rows(source.conninfo, name, RANDOM)
         for reader, read in READERS.items():
             read = Read(paths, read)
             assert sorted(read.ids) == sorted(rows)
             for index, column in enumerate(RANDOM):
                 ids, values, kept = read.of(RANDOM, index)
-                assert (
-                    oracle.differences(column, [rows[i][index] for i in ids], values, kept) == []
-                ), f"{column.name}, as {reader} reads it; SEED={seed}"
+                cells = [rows[i][index] for i in ids]
+                assert oracle.differences(column, cells, values, kept) == [], (
+                    f"{column.name}, as {reader} reads it; {name}"
+                )
+        shutil.rmtree(tmp_path / name)
 
 
 # ---------------------------------------------------------------- in the warehouse
@@ -345,16 +351,8 @@ def test_the_warehouse_shows_numeric_and_json_as_chosen(source, warehouse, catal
 @pytest.mark.deadline(180 + VALUES // 10)
 def test_the_warehouse_shows_random_values(source, warehouse, catalog, tmp_path):
     """In `make check` fewer of them than the other readers see."""
-    for seed in range(SEED, SEED + max(1, VALUES // ROUND)):
-        print(f"SEED={seed}")
-        name = f"many_{seed % ROUND}"
-        random_table(source, name, seed, ROUND if VALUES >= ROUND else VALUES // 4)
+    for name in random_tables(source, VALUES if VALUES >= ROUND else VALUES // 4):
         shown = Shown(str(tmp_path / name), source, warehouse, catalog, name)
         shown.pipeline.once()
         shown.check(name, RANDOM)
-        source.execute(
-            f"DROP PUBLICATION {name}",
-            f"DROP TABLE {name}",
-            f"SELECT pg_drop_replication_slot('{source.name}_{name}')",
-        )
         warehouse.api.query(f"DROP TABLE {quote(catalog, 'public', name)}")
