@@ -21,6 +21,8 @@ CREATE DOMAIN the_mood AS mood;
 CREATE DOMAIN instant AS timestamptz;
 CREATE DOMAIN numbers AS integer[] CHECK (array_length(VALUE, 1) IS DISTINCT FROM 99);
 CREATE DOMAIN prices AS lower_price[];
+CREATE DOMAIN settings AS public.hstore;
+CREATE TYPE vector AS (x float8, y float8);
 CREATE TYPE "Odd ""type"" {," AS ENUM ('x');
 """
 
@@ -374,6 +376,8 @@ KINDS = [
            "(-1,,\"\")", random=composite),
     Kind("hstore", "public.hstore", "MAP<STRING,STRING>", ("", 'a=>1,b=>NULL,"NULL"=>"NULL"',
          '"q\\"uote"=>"back\\\\slash", ""=>"", "=>"=>","', '"é 漢"=>"😀\t\n"'), random=hstore),
+    Kind("domain over hstore", "settings", "MAP<STRING,STRING>", ("", "a=>1, b=>NULL")),
+    string("composite named like another's type", "vector", "(1,2)", "(,)"),
     Kind("domain", "price", "DECIMAL(10,2)", ("99999999.99", "-0.01", "0"), ("NaN",),
          decimals(10, 2)),
     Kind("domain of a domain", "lower_price", "DECIMAL(10,2)", ("99999999.99", "-1"), ("NaN",)),
@@ -439,6 +443,8 @@ DOMAINS_OF_ARRAYS = [
             "'[2:3]={1,2}'::numbers"], array_of(integer(-9, 9))),
     Column("domain over an array of domains", "prices", "ARRAY<DECIMAL(10,2)>",
            ["'{1,NULL,99999999.99}'::prices", "'{NaN}'::prices", "'{}'::prices"]),
+    Column("array of domains over arrays", "numbers[]", "ARRAY<STRING>",
+           ["ARRAY['{1,NULL}'::numbers, NULL, '{}', '[0:1]={1,2}']::numbers[]"]),
 ]  # fmt: skip
 
 # Under --numeric 20,4 --json-type variant. What json_lost holds is no value of VARIANT, exactly.
