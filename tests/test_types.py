@@ -258,6 +258,16 @@ def test_labels_of_an_enum_come_as_they_are_when_a_row_is_written(source, tmp_pa
     ]
 
 
+def copy_random(database, table, columns, seed, count, first=1):
+    """Puts random rows into a table."""
+    with psycopg.connect(database.conninfo) as connection:
+        for setting in PLAIN_SETTINGS:
+            connection.execute(setting)
+        with connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:
+            for row in kinds.random_rows(columns, seed, count, first):
+                copy.write_row(row)
+
+
 def random_tables(source, count):
     """Names of tables with so many random rows in all, one after the other; each goes before the
     next comes, with the publication and the slot of its name."""
@@ -265,12 +275,7 @@ def random_tables(source, count):
         print(f"SEED={seed}")
         name = f"many_{seed}"
         source.execute(kinds.create(name, RANDOM), f"CREATE PUBLICATION {name} FOR TABLE {name}")
-        with psycopg.connect(source.conninfo) as connection:
-            for setting in PLAIN_SETTINGS:
-                connection.execute(setting)
-            with connection.cursor().copy(f"COPY {name} FROM STDIN") as copy:
-                for row in kinds.random_rows(RANDOM, seed, min(count, ROUND)):
-                    copy.write_row(row)
+        copy_random(source, name, RANDOM, seed, min(count, ROUND))
         yield name
         source.execute(
             f"DROP PUBLICATION {name}",
@@ -358,7 +363,10 @@ def test_the_warehouse_shows_the_values_at_the_edges(source, warehouse, catalog,
 
 
 def test_the_warehouse_shows_numeric_and_json_as_chosen(source, warehouse, catalog, tmp_path):
+    """Random numbers and documents among them."""
     edge_table(source, "shown_chosen", kinds.CHOSEN)
+    print(f"SEED={SEED}")
+    copy_random(source, "shown_chosen", kinds.CHOSEN, SEED, 500, first=1000)
     shown = Shown(str(tmp_path), source, warehouse, catalog, "shown_chosen", *CHOICE)
     shown.pipeline.once()
     again(source, "shown_chosen", kinds.CHOSEN)

@@ -462,14 +462,14 @@ CHOSEN = [
     scalar_column(Kind("numeric", "numeric", "DECIMAL(20,4)", ("9999999999999999.9999", "0",
                        "-1.50", "1.50000", "-9999999999999999.9999"),
                        ("10000000000000000", "0.00001", "NaN", "Infinity",
-                       "-Infinity", "1e1000"))),
+                       "-Infinity", "1e1000"), numeric)),
     scalar_column(Kind("numeric(39,1)", "numeric(39,1)", "DECIMAL(20,4)", ("1.5",), ("9" * 38,))),
     scalar_column(Kind("numeric(38,1)", "numeric(38,1)", "DECIMAL(38,1)", (NINES + "e-1",))),
     array_column(Kind("numeric", "numeric", "DECIMAL(20,4)", ("9999999999999999.9999", "0"),
                       ("NaN",))),
-    scalar_column(Kind("json", "json", "VARIANT", JSON, JSON_LOST)),
-    scalar_column(Kind("jsonb", "jsonb", "VARIANT", JSON, ("1" * 40, "0." + "1" * 40))),
-    array_column(Kind("json", "json", "VARIANT", JSON, JSON_LOST)),
+    scalar_column(Kind("json", "json", "VARIANT", JSON, JSON_LOST, a_json)),
+    scalar_column(Kind("jsonb", "jsonb", "VARIANT", JSON, ("1" * 40, "0." + "1" * 40), a_json)),
+    array_column(Kind("json", "json", "VARIANT", JSON, JSON_LOST, a_json)),
 ]  # fmt: skip
 
 VECTORS = [
@@ -505,10 +505,13 @@ def insert_edges(name, columns):
 
 
 def random_rows(columns, seed, count, first=1):
-    """Rows of literals, for COPY."""
+    """Rows of literals, for COPY; NULL where a column has nothing random."""
     chance = random.Random(seed)
     for i in range(first, first + count):
-        yield [str(i), *(None if chance.random() < 0.05 else c.random(chance) for c in columns)]
+        yield [
+            str(i),
+            *(c.random(chance) if c.random and chance.random() < 0.95 else None for c in columns),
+        ]
 
 
 def quote_identifier(name):
