@@ -103,11 +103,14 @@ class Edges:
 
     @functools.cache
     def duckdb_statistics(self):
-        """{column: (nulls, whether there are bounds, values)} of the last file."""
+        """Of the last file: {column: (values, nulls, whether there are bounds, whether the minimum
+        and the maximum are exact, NaNs)}."""
         found = duckdb.execute(
-            "SELECT path_in_schema, stats_null_count, stats_min_value IS NOT NULL AND"
-            " stats_max_value IS NOT NULL, num_values FROM parquet_metadata(?)", [self.paths[-1]],
-        )  # fmt: skip
+            "SELECT path_in_schema, num_values, stats_null_count, stats_min_value IS NOT NULL AND"
+            " stats_max_value IS NOT NULL, min_is_exact, max_is_exact, stats_nan_count"
+            " FROM parquet_metadata(?)",
+            [self.paths[-1]],
+        )
         return {name.replace(", ", "."): tuple(row) for name, *row in found.fetchall()}
 
 
@@ -221,9 +224,11 @@ def test_statistics_are_true_of(index, edges):
             assert min(present)[: len(low)] == low
     else:
         assert (low, high) == (min(present), max(present))
-    assert edges.duckdb_statistics()[chunk.path_in_schema] == (
-        nulls, found.has_min_max and low is not None, chunk.num_values,
-    )  # fmt: skip
+    also = edges.duckdb_statistics()[chunk.path_in_schema]
+    assert also[:3] == (chunk.num_values, nulls, found.has_min_max)
+    if found.has_min_max:
+        assert also[3:5] == (low == min(present), high == max(present))  # exact, or cut
+    assert also[5] in (None, sum(value != value for value in present))
 
 
 def test_values_at_the_edges_are_the_same_from_postgresql_18(newer, tmp_path):
