@@ -35,17 +35,21 @@ int64_t changes_tick(struct changes *c)
 {
     if (c->inside || c->open)
         return INT64_MAX;
+    int64_t next = c->refresh_due;
+    if (c->run->making.c && c->run->making.due < next)
+        next = c->run->making.due;
     bool due = c->position > c->checkpoint;
     if (due && clock_ms() < c->checkpoint_due)
-        return c->checkpoint_due < c->refresh_due ? c->checkpoint_due : c->refresh_due;
+        return c->checkpoint_due < next ? c->checkpoint_due : next;
     if (due)
         write_checkpoint(c);
-    return c->refresh_due;
+    return next;
 }
 
 void changes_idle(struct changes *c, lsn_t wal_end, int64_t time)
 {
-    if (c->inside || c->open || wal_end <= c->position)
+    if (c->inside || c->open || wal_end <= c->position ||
+        (c->run->making.c && wal_end > c->run->making.limit))
         return;
     c->position = wal_end;
     c->time = time;
@@ -140,9 +144,7 @@ bool changes_refresh(struct changes *c, struct trouble *t)
             return false;
         c->refresh_due = clock_ms() + REFRESH_EVERY;
     }
-    if (c->run->unread)
-        snapshot_take_more(c->run, c->position);
-    return true;
+    return !c->run->unread || snapshot_take_more(c->run, c->position, t);
 }
 
 /* ------------------------------------------------------------------ relations */

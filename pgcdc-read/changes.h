@@ -41,7 +41,7 @@ bool changes_take(struct changes *c, const char *data, size_t len, struct troubl
 /*
  * To be called between messages: if this is between transactions, looks from time to time whether
  * tables have come to the publication or changed behind the stream's back, and reads what is
- * unread. False: the catalog could not be asked.
+ * unread as soon as that is possible. False: the catalog could not be asked.
  */
 bool changes_refresh(struct changes *c, struct trouble *t);
 

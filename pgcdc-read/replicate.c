@@ -7,6 +7,7 @@
 #include "cli.h"
 #include "link.h"
 #include "msg.h"
+#include "snapshot.h"
 
 #define BACKOFF_FIRST 1000     /* ms; doubles … */
 #define BACKOFF_LAST 30000     /* … up to here */
@@ -21,7 +22,9 @@ struct replication {
     int64_t position_due;  /* for our own state */
     int64_t backoff;       /* the next one */
     int64_t away_since;    /* when the connection was lost; 0: it works */
-    lsn_t idle_lsn;        /* of the last keepalive */
+    char *held;            /* a message for which it is too early, or NULL */
+    int held_len;
+    lsn_t idle_lsn; /* of the last keepalive */
     int64_t idle_since;
     unsigned idle_count; /* keepalives that asked for a reply since then */
 };
@@ -82,6 +85,33 @@ static bool take_message(struct replication *r, const char *data, size_t len, st
     return changes_take(r->c, data + 25, len - 25, t);
 }
 
+/* A transaction that may lie behind the consistent point of a slot that is being made: what it does
+ * to a table that will be read there has to be passed on. At the target there is nothing to take.
+ */
+static bool is_too_early(const struct replication *r, const char *data, int len)
+{
+    const struct making *m = &r->c->run->making;
+
+    if (*data != 'w' || len < 34)
+        return false;
+    return r->c->done || (m->c && data[25] == 'B' && get64(data + 26) >= m->limit);
+}
+
+static int next_message(struct replication *r, char **data)
+{
+    int n = r->held_len;
+
+    *data = r->held;
+    if (!*data)
+        n = source_copy_data(r->c->run->loop.stream, data);
+    r->held = NULL;
+    if (n <= 0 || !is_too_early(r, *data, n))
+        return n;
+    r->held = *data;
+    r->held_len = n;
+    return 0;
+}
+
 static void note_position(struct replication *r)
 {
     const struct run *run = r->c->run;
@@ -97,7 +127,7 @@ static bool ends(struct replication *r)
 {
     int64_t now = clock_ms();
 
-    if (r->c->done)
+    if (r->c->done && !r->c->run->unread)
         return true;
     if (!stop_requested())
         return false;
@@ -123,7 +153,7 @@ static bool stream(struct replication *r, struct trouble *t)
             return false;
         if (ends(r))
             return true;
-        int n = source_copy_data(l->stream, &data);
+        int n = next_message(r, &data);
         note_position(r);
         if (n > 0) {
             r->away_since = 0;
@@ -137,7 +167,7 @@ static bool stream(struct replication *r, struct trouble *t)
             int64_t until = changes_tick(r->c);
             if (r->stop_deadline && until > r->stop_deadline)
                 until = r->stop_deadline;
-            loop_wait(l, PQsocket(l->stream), POLLIN, until);
+            loop_wait(l, r->held ? -1 : PQsocket(l->stream), POLLIN, until);
             if (PQstatus(l->sql) != CONNECTION_OK) { /* and with it went the lock on the slot */
                 trouble_of_connection(t, l->sql);
                 return false;
@@ -187,6 +217,9 @@ void replicate_run(struct changes *c)
     c->run->loop.quit_on_stop = false;
     while (!link_open(c, &t) || !stream(&r, &t)) {
         link_close(&c->run->loop);
+        snapshot_cancel(c->run);
+        PQfreemem(r.held);
+        r.held = NULL;
         lost(&r, &t);
         wait_before_retry(&r);
         if (ends(&r))

@@ -8,6 +8,15 @@
 #include "progress.h"
 #include "source.h"
 
+/* A slot that is being made while the stream goes on. That takes until transactions have ended. */
+struct making {
+    PGconn *c;     /* NULL: none is */
+    lsn_t limit;   /* its consistent point will not be below: up to here the stream may go */
+    int64_t since; /* clock_ms */
+    int64_t due;   /* to be looked at again */
+    bool warned;   /* of what it waits for */
+};
+
 struct run {
     const struct arguments *arguments;
     const char *id;
@@ -18,6 +27,7 @@ struct run {
     lsn_t slot_lsn;           /* confirmed_flush_lsn, as of the last look */
     struct table *tables;     /* hash by OID */
     bool unread;              /* some of them are */
+    struct making making;     /* for them, in mid-stream */
     struct progress progress; /* as the last run left it */
 };
 

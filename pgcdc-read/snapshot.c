@@ -10,6 +10,9 @@
 #include "msg.h"
 #include "shape.h"
 
+#define MAKING_EVERY 100 /* ms between looks at a slot that is being made */
+#define WARN_AFTER 5000  /* ms that it may take silently */
+
 /* Exits with what went wrong, naming the table if it is one's fault. */
 static _Noreturn void give_up(const struct trouble *t, const struct table *table)
 {
@@ -48,8 +51,9 @@ static void warn_of_open_transactions(struct run *run)
     PQclear(r);
 }
 
-/* A slot created over c; with export its snapshot can be imported until c's next command. */
-static PGresult *create_slot(struct run *run, PGconn *c, bool temporary, bool export)
+/* The command that creates a slot; with export its snapshot can be imported until the connection's
+ * next command. */
+static char *slot_command(const struct run *run, bool temporary, bool export)
 {
     char *name = temporary ? mem_printf("pgcdc_%d_%llx", (int)getpid(), (long long)clock_us())
                            : mem_strdup(run->arguments->slot);
@@ -57,12 +61,9 @@ static PGresult *create_slot(struct run *run, PGconn *c, bool temporary, bool ex
         mem_printf("CREATE_REPLICATION_SLOT \"%s\"%s LOGICAL pgoutput %s", name,
                    temporary ? " TEMPORARY" : "", export ? "EXPORT_SNAPSHOT" : "NOEXPORT_SNAPSHOT");
 
-    warn_of_open_transactions(run);
     msg_info("creating slot %s", name);
-    PGresult *r = command(run, c, sql, NULL);
     free(name);
-    free(sql);
-    return r;
+    return sql;
 }
 
 static lsn_t consistent_point(const PGresult *created)
@@ -292,7 +293,10 @@ static lsn_t read_at_new_slot(struct run *run, bool temporary, lsn_t position)
 
     if (!c)
         give_up(&t, NULL);
-    PGresult *created = create_slot(run, c, temporary, run->unread);
+    warn_of_open_transactions(run);
+    char *sql = slot_command(run, temporary, run->unread);
+    PGresult *created = command(run, c, sql, NULL);
+    free(sql);
     lsn_t lsn = consistent_point(created);
     if (!temporary) {
         run->slot_exists = true;
@@ -317,11 +321,91 @@ lsn_t snapshot_take(struct run *run)
     return read ? lsn : 0;
 }
 
-void snapshot_take_more(struct run *run, lsn_t position)
+/* ------------------------------------------------------------------ in mid-stream */
+
+static bool begin_making(struct run *run, lsn_t position, struct trouble *t)
 {
+    PGconn *c = source_connect(&run->loop, run->arguments->conninfo, true, t);
+
+    if (!c)
+        return false;
+    run->making = (struct making){.c = c, .limit = position, .since = clock_ms()};
+    char *sql = slot_command(run, true, true);
+    bool sent = PQsendQuery(c, sql);
+    free(sql);
+    if (!sent)
+        trouble_of_connection(t, c);
+    return sent;
+}
+
+/*
+ * While the server waits for a transaction to end, every consistent point is still to come: it is
+ * that of a record that is written when the transaction has ended. So first the end of the WAL is
+ * asked for, and then whether it waits.
+ */
+static bool raise_limit(struct run *run, struct trouble *t)
+{
+    struct making *m = &run->making;
+    struct loop *l = &run->loop;
+    char *pid = mem_printf("%d", PQbackendPID(m->c));
+    lsn_t end = 0;
+
+    PGresult *r = source_query(
+        l, l->sql, t, "SELECT pg_current_wal_flush_lsn() WHERE NOT pg_is_in_recovery()", NULL);
+    if (r && PQntuples(r))
+        lsn_parse(PQgetvalue(r, 0, 0), &end);
+    bool good = r != NULL;
+    PQclear(r);
+    r = good ? source_query(l, l->sql, t,
+                            "SELECT EXISTS (SELECT FROM pg_locks WHERE pid = $1::int"
+                            " AND locktype = 'transactionid' AND NOT granted)",
+                            pid, NULL)
+             : NULL;
+    if (r && field_truth(r, 0, 0) && end > m->limit)
+        m->limit = end;
+    good = r != NULL;
+    PQclear(r);
+    free(pid);
+    m->due = clock_ms() + MAKING_EVERY;
+    return good;
+}
+
+static bool read_at_made_slot(struct run *run, lsn_t position, struct trouble *t)
+{
+    PGresult *created = source_result(&run->loop, run->making.c, t);
     bool quit = run->loop.quit_on_stop;
 
+    if (!created)
+        return false;
     run->loop.quit_on_stop = true;
-    read_at_new_slot(run, true, position);
+    read_tables(run, PQgetvalue(created, 0, 2), consistent_point(created), position);
     run->loop.quit_on_stop = quit;
+    PQclear(created);
+    snapshot_cancel(run); /* it has served */
+    return true;
+}
+
+bool snapshot_take_more(struct run *run, lsn_t position, struct trouble *t)
+{
+    struct making *m = &run->making;
+
+    if (!m->c && !begin_making(run, position, t))
+        return false;
+    if (!PQconsumeInput(m->c)) {
+        trouble_of_connection(t, m->c);
+        return false;
+    }
+    if (!PQisBusy(m->c))
+        return read_at_made_slot(run, position, t);
+    if (!m->warned && clock_ms() - m->since > WARN_AFTER) {
+        warn_of_open_transactions(run);
+        m->warned = true;
+    }
+    return clock_ms() < m->due || raise_limit(run, t);
+}
+
+void snapshot_cancel(struct run *run)
+{
+    PQfinish(run->making.c);
+    run->making = (struct making){0};
 }

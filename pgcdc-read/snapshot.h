@@ -15,8 +15,16 @@
  */
 lsn_t snapshot_take(struct run *run);
 
-/* Reads what has become unread since, between two transactions of the stream, which stands at
- * position. The stream's connection is kept alive meanwhile. A failure or a signal exits. */
-void snapshot_take_more(struct run *run, lsn_t position);
+/*
+ * Reads what has become unread since, between two transactions of the stream, which stands at
+ * position; to be called again and again until nothing is unread. As long as the slot for it is
+ * being made, run->making says how far the stream may go on. Then it is read at once; the stream's
+ * connection is kept alive meanwhile, and a failure or a signal exits. False: *t says what went
+ * wrong before.
+ */
+bool snapshot_take_more(struct run *run, lsn_t position, struct trouble *t);
+
+/* Forgets the slot that is being made: the server has gone. */
+void snapshot_cancel(struct run *run);
 
 #endif

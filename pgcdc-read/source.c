@@ -213,7 +213,7 @@ static bool is_good(const PGresult *r)
     }
 }
 
-static PGresult *last_result(struct loop *l, PGconn *c, struct trouble *t)
+PGresult *source_result(struct loop *l, PGconn *c, struct trouble *t)
 {
     PGresult *last = NULL, *r;
 
@@ -253,12 +253,12 @@ PGresult *source_query(struct loop *l, PGconn *c, struct trouble *t, const char 
         trouble_of_connection(t, c);
         return NULL;
     }
-    return last_result(l, c, t);
+    return source_result(l, c, t);
 }
 
 bool source_finish(struct loop *l, PGconn *c, struct trouble *t)
 {
-    PGresult *r = last_result(l, c, t);
+    PGresult *r = source_result(l, c, t);
 
     PQclear(r);
     return r != NULL;

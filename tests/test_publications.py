@@ -2,6 +2,9 @@
 several publications, and what no change in the WAL tells of. Mostly the reader alone; whole pipelines
 at the end."""
 
+import time
+
+import psycopg
 import pytest
 
 from lib import state
@@ -54,6 +57,31 @@ def test_a_table_joins_and_leaves_while_the_pipeline_runs(database, slot, table)
         assert stream_rows(reader, "public.u") == [["1"], ["2"]], "it stays as it was"
         assert reader.stop() == 0
     assert snapshots(reader) == ["t", "u", "quiet"]
+
+
+def test_an_open_transaction_delays_what_is_read_again_and_nothing_else(database, slot, table):
+    """A slot's snapshot comes to be when it has ended; what others do meanwhile goes on, and what
+    they do to the table that waits is in its snapshot."""
+    database.execute("CREATE TABLE u (id int PRIMARY KEY)", "INSERT INTO u VALUES (1)")
+    with Reader(database.conninfo, slot) as reader:
+        reader.wait_frames("checkpoint")
+        with psycopg.connect(database.conninfo) as other:
+            other.execute("SET idle_in_transaction_session_timeout = 0")
+            other.execute("INSERT INTO t VALUES (100, 'open')")
+            database.execute("ALTER PUBLICATION pub ADD TABLE u", "INSERT INTO u VALUES (2)")
+            for i in range(10, 60):
+                database.execute(
+                    f"BEGIN; INSERT INTO t VALUES ({i}, 'x'); INSERT INTO u VALUES ({i}); COMMIT"
+                )
+                time.sleep(0.01)
+            settle(reader, database, t="SELECT * FROM t")
+            reader.wait_checkpoint(database.lsn())
+            assert snapshots(reader) == ["t"]
+            wait_for(lambda: "have been open" in reader.said, 20, "it says what it waits for")
+        database.execute("DELETE FROM u WHERE id = 2", "INSERT INTO t VALUES (101, 'after')")
+        settle(reader, database, t="SELECT * FROM t", u="SELECT * FROM u")
+        assert reader.stop() == 0
+    assert snapshots(reader) == ["t", "u"]
 
 
 def test_for_all_tables_and_for_tables_in_schema(database, slot):
