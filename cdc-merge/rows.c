@@ -258,7 +258,7 @@ static void put_unrepresentable(struct rows *r, const struct target_column *c,
 {
     if (r->strict)
         die_of_value(r, c, t,
-                     "a value cannot be held by its column: change it in the source, or choose "
+                     "a value cannot be held by its column: to go on, run once with "
                      "--on-unrepresentable null, which keeps its text aside");
     union parquet_value name = {.bytes = {c->name, strlen(c->name)}};
     union parquet_value text = {.bytes = {t->data, t->len}};
@@ -291,8 +291,8 @@ static void put_key(struct rows *r, size_t column, const struct target_column *c
         break;
     case CONVERT_UNREPRESENTABLE:
         die_of_value(r, c, t,
-                     "a value of the key cannot be held by its column; leave the table "
-                     "out, or change the value");
+                     "a value of the key cannot be held by its column: leave the table out "
+                     "(pgcdc-read --exclude)");
     case CONVERT_BAD:
         die_of_value(r, c, t, "a value is not what PostgreSQL prints for its type");
     }
