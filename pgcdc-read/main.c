@@ -188,7 +188,8 @@ int main(int argc, char **argv)
         return check(&run);
     prerequisites_test(&run, false);
     struct trouble t;
-    if (!slot_lock(&run, &t))
+    /* one that a killed predecessor was creating may be gone by now */
+    if (!slot_lock(&run, &t) || !slot_look(&run, &t))
         trouble_die(&t, "cannot read the slot");
     lsn_t target = a.once ? wal_end(&run) : a.until;
     send_start(&run, 0);

@@ -282,6 +282,25 @@ def test_killed_while_tables_are_read(database, runs, load):
     runs.assert_equal()
 
 
+def test_killed_while_its_slot_was_being_created(database, slot, table):
+    """The server notices only when the transaction has ended that it waits for; then the slot goes."""
+    with psycopg.connect(database.conninfo) as other:
+        other.execute("INSERT INTO t VALUES (3, 'open')")
+        database.execute(f"SELECT pg_drop_replication_slot('{slot}')")
+        with Reader(database.conninfo, slot, "--create-slot") as reader:
+            exists = f"SELECT count(*) FROM pg_replication_slots WHERE slot_name = '{slot}'"
+            wait_for(lambda: database.value(exists), 20, "the slot is being created")
+            reader.stop(signal.SIGKILL)
+        with Reader(database.conninfo, slot, "--create-slot") as reader:
+            time.sleep(0.5)
+            other.commit()
+            reader.wait_frames("checkpoint")
+            database.execute("INSERT INTO t VALUES (4, 'more')")
+            reader.wait_checkpoint(database.lsn())
+            assert reader.stop() == 0
+    assert stream_rows(reader) == source_rows(database)
+
+
 def test_killed_in_the_stream_it_reads_no_table_again(database, runs, load):
     for i in range(3):
         with runs.start() as reader:
