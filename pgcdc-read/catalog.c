@@ -28,8 +28,9 @@ static const char published_14[] =
  * How and as what c is published: the OIDs of whole publications, and of its own, its ancestors'
  * and their schemas' entries in others; the operations; the files of its partitions, if it is
  * published as their root, for what is attached, detached or truncated there is not in the stream;
- * and its name, which is also the target's. NULL if it is not published. Of a snapshot everything
- * here is as of the snapshot: functions of the system would look at now.
+ * its name, which is also the target's; and the labels of its enums, oldest first, because rows
+ * show a renamed one without having been written. NULL if it is not published. Of a snapshot
+ * everything here is as of the snapshot: functions of the system would look at now.
  */
 #define MEMBERSHIP                                                                                \
     "(WITH RECURSIVE w AS (SELECT * FROM pg_publication WHERE pubname = ANY ($1::text[])),"       \
@@ -44,8 +45,11 @@ static const char published_14[] =
     "  concat(bool_or(pubinsert), bool_or(pubupdate), bool_or(pubdelete), bool_or(pubtruncate))," \
     "  (SELECT md5(string_agg(l.oid || ':' || l.relfilenode, ',' ORDER BY l.oid))"                \
     "   FROM pg_class l JOIN tree USING (oid) WHERE l.relkind = 'r'),"                            \
-    "  (SELECT format('%%I.%%I', nspname, c.relname) FROM pg_namespace"                           \
-    "   WHERE oid = c.relnamespace))"                                                             \
+    "  (SELECT format('%%I.%%I;', nspname, c.relname) FROM pg_namespace"                          \
+    "   WHERE oid = c.relnamespace)) ||"                                                          \
+    "  coalesce((SELECT string_agg(e.oid || '=' || md5(enumlabel) || ';', '' ORDER BY e.oid)"     \
+    "   FROM pg_enum e WHERE enumtypid IN (SELECT unnest(ARRAY[t.oid, typelem, typbasetype])"     \
+    "   FROM pg_attribute JOIN pg_type t ON t.oid = atttypid WHERE attrelid = c.oid)), '')"       \
     " FROM m JOIN w ON w.oid = m.pub HAVING count(*) > 0)"
 static const char schemas_15[] =
     " UNION ALL SELECT s.oid, pnpubid FROM pg_publication_namespace s JOIN w ON w.oid = pnpubid"
@@ -87,6 +91,12 @@ static const char tables_sql[] =
     "  JOIN p AS other ON (other.schemaname, other.tablename) = (s.nspname, root.relname))"
     " ORDER BY 2, 3";
 
+/* Labels that an enum got since are no news to the rows. */
+bool catalog_same_membership(const char *then, const char *now)
+{
+    return !strncmp(then, now, strlen(then));
+}
+
 struct table *catalog_find(const struct run *run, uint32_t oid)
 {
     struct table *table;
@@ -116,7 +126,7 @@ void catalog_unread(struct run *run, struct table *table)
 
 static void take_membership(struct run *run, struct table *table, char *now)
 {
-    bool same = table->membership && !strcmp(table->membership, now);
+    bool same = table->membership && catalog_same_membership(table->membership, now);
 
     if (!same && run->arguments->snapshot != SNAPSHOT_NEVER)
         catalog_unread(run, table);
@@ -179,7 +189,7 @@ bool catalog_stayed(struct run *run, const struct table *table, bool *stayed, st
     PGresult *r = source_query(&run->loop, run->loop.sql, t, sql, publications, oid, NULL);
     const char *now = r && PQntuples(r) ? PQgetvalue(r, 0, 0) : "";
 
-    *stayed = !*now || !strcmp(now, table->membership);
+    *stayed = !*now || catalog_same_membership(table->membership, now);
     PQclear(r);
     free(oid);
     free(sql);

@@ -54,6 +54,9 @@ void catalog_unread(struct run *run, struct table *table);
 
 struct table *catalog_find(const struct run *run, uint32_t oid);
 
+/* Whether a membership is still the same: nothing of it has changed, but some may have come. */
+bool catalog_same_membership(const char *then, const char *now);
+
 /* Asks whether the table's membership is what it was, or the table is not published any more.
  * False: the catalog could not be asked. */
 bool catalog_stayed(struct run *run, const struct table *table, bool *stayed, struct trouble *t);

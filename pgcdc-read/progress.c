@@ -54,7 +54,7 @@ bool progress_covers(const struct run *run, const struct table *table, uint64_t 
 {
     const struct listed *l = find(run, table->oid);
 
-    return l && attempt >= l->attempt && !strcmp(l->membership, table->membership);
+    return l && attempt >= l->attempt && catalog_same_membership(l->membership, table->membership);
 }
 
 static void add_table(struct buf *text, uint32_t oid, uint64_t attempt, const char *membership)

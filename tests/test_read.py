@@ -287,7 +287,7 @@ def test_columns_of_then_in_the_table_of_now(database, slot, load, meanwhile, co
     oid = database.value("SELECT 't'::regclass::oid")
     load.add_snapshot(oid, lsn)
     load.apply(lsn)
-    entry = database.value("SELECT oid || ' tttt public.t' FROM pg_publication_rel")
+    entry = database.value("SELECT oid || ' tttt public.t;' FROM pg_publication_rel")
     load.replace("read", [("table", [oid, 1, entry])])
     database.execute("INSERT INTO t VALUES (1, 'one', 1)", *meanwhile)
     with Reader(database.conninfo, slot, "--once", state=load.folder) as reader:

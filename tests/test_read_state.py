@@ -219,6 +219,25 @@ def test_killed_before_a_table_was_read_again(database, runs):
     assert sorted(replay(runs.frames)["public.w"]) == [("1",), ("2",), ("3",)]
 
 
+def test_a_table_with_a_renamed_label_of_an_enum_is_read_again(database, runs):
+    """Its rows show the new label without having been written; one that was added is in none."""
+    database.execute(
+        "CREATE TYPE mood AS ENUM ('sad', 'ok')",
+        "CREATE DOMAIN feeling AS mood",
+        "ALTER TABLE t ADD m mood[] DEFAULT '{sad}'",
+        "ALTER TABLE u ADD m feeling DEFAULT 'ok'",
+    )
+    assert runs.once() == []
+    database.execute("ALTER TYPE mood ADD VALUE 'happy' BEFORE 'sad'")
+    assert runs.once() == []
+    database.execute("ALTER TYPE mood RENAME VALUE 'sad' TO 'so; so'")
+    with runs.start() as reader:
+        reader.wait_frames("checkpoint")
+        assert runs.stop(reader) == ["t", "u"]
+    assert runs.once() == []
+    assert {row[-1] for row in replay(runs.frames)["public.t"].values()} == {'{"so; so"}'}
+
+
 def test_what_makes_a_table_a_member_of_publications(
     database, slot, load
 ):
@@ -239,7 +258,7 @@ def test_what_makes_a_table_a_member_of_publications(
     ]
     entries = ",".join(map(str, sorted(members)))
     lines = [words for key, words in state.read(load.folder, "read") if key == "table"]
-    assert {words[2] for words in lines} == {f"{entries} tttt public.low", f"{entries} tttt public.t"}
+    assert {words[2] for words in lines} == {f"{entries} tttt public.{name};" for name in ("low", "t")}
     assert runs.once("--publication", "pub,every") == []
     database.execute(
         "ALTER PUBLICATION pub DROP TABLES IN SCHEMA public", "ALTER PUBLICATION pub ADD TABLE u"
