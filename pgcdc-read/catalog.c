@@ -91,10 +91,11 @@ static const char tables_sql[] =
     "  JOIN p AS other ON (other.schemaname, other.tablename) = (s.nspname, root.relname))"
     " ORDER BY 2, 3";
 
-/* Labels that an enum got since are no news to the rows. */
+/* Labels that an enum got since are no news to the rows. An empty one is the start of everything.
+ */
 bool catalog_same_membership(const char *then, const char *now)
 {
-    return !strncmp(then, now, strlen(then));
+    return *then && !strncmp(then, now, strlen(then));
 }
 
 struct table *catalog_find(const struct run *run, uint32_t oid)
