@@ -177,7 +177,11 @@ def wanted(column, cells):
 
 def differences(column, cells, found, kept):
     """Where values, and texts kept of those without one, are not what PostgreSQL's texts say."""
-    values, lost = wanted(column, cells)
+    return other_than(*wanted(column, cells), cells, found, kept)
+
+
+def other_than(values, lost, cells, found, kept):
+    """The same, once it is worked out what is wanted."""
     assert len(found) == len(kept) == len(cells)
     return [
         f"{cell[0]!r}: {value!r} and {text!r}, not {right!r} and {right_text!r}"
