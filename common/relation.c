@@ -56,7 +56,7 @@ void relation_pack(struct stream_out *out, const struct relation *r)
     msgpack_pack_array(pk, r->ncolumns);
     for (unsigned i = 0; i < r->ncolumns; i++) {
         const struct column *c = &r->columns[i];
-        msgpack_pack_map(pk, 10 + (c->basename != NULL));
+        msgpack_pack_map(pk, 10 + (c->basename != NULL) + (c->missing != NULL));
         pack_str(pk, "attnum");
         msgpack_pack_int(pk, c->attnum);
         pack_str(pk, "name");
@@ -76,6 +76,10 @@ void relation_pack(struct stream_out *out, const struct relation *r)
         if (c->basename) {
             pack_str(pk, "basename");
             pack_str(pk, c->basename);
+        }
+        if (c->missing) {
+            pack_str(pk, "missing");
+            pack_str(pk, c->missing);
         }
         pack_str(pk, "key");
         c->key ? msgpack_pack_true(pk) : msgpack_pack_false(pk);
@@ -175,6 +179,8 @@ static void column_unpack(struct frame *f, struct column *c)
             c->oid = oid(f);
         } else if (!strcmp(name, "basename")) {
             c->basename = text(f, c->basename);
+        } else if (!strcmp(name, "missing")) {
+            c->missing = text(f, c->missing);
         } else if (!strcmp(name, "delimiter")) {
             c->delimiter = character(f);
         } else if (!strcmp(name, "base")) {
@@ -254,6 +260,7 @@ void relation_free(struct relation *r)
         free(r->columns[i].name);
         free(r->columns[i].type);
         free(r->columns[i].basename);
+        free(r->columns[i].missing);
     }
     free(r->columns);
     free(r->schema);

@@ -15,6 +15,7 @@ struct column {
     char *type;     /* as format_type() prints it */
     char *basename; /* of the base type, without its schema; NULL if it is no base type in
                        PostgreSQL's sense (an enum, a composite type, a range) */
+    char *missing;  /* what rows have that are older than the column: its default then; or NULL */
     int attnum;
     uint32_t oid;   /* of the type */
     uint32_t base;  /* of the base type if it is a domain, else = oid */
