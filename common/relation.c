@@ -56,7 +56,7 @@ void relation_pack(struct stream_out *out, const struct relation *r)
     msgpack_pack_array(pk, r->ncolumns);
     for (unsigned i = 0; i < r->ncolumns; i++) {
         const struct column *c = &r->columns[i];
-        msgpack_pack_map(pk, 10 + (c->basename != NULL) + (c->missing != NULL));
+        msgpack_pack_map(pk, 10u + (c->basename != NULL) + (c->missing != NULL));
         pack_str(pk, "attnum");
         msgpack_pack_int(pk, c->attnum);
         pack_str(pk, "name");
