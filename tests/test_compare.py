@@ -118,9 +118,14 @@ def test_equal_tables_are_equal(change_and_compare):
         ("UPDATE `{c}`.public.item SET note = '' WHERE id = 3", "note=''"),
         ("UPDATE `{c}`.public.item SET _cdc_unrepresentable = NULL WHERE id = 3", "day=NULL"),
         ("ALTER TABLE `{c}`.public.item ADD COLUMN more INT", "a column more"),
+        (
+            "ALTER TABLE `{c}`.public.item SET TBLPROPERTIES ('delta.columnMapping.mode' = 'name');\n"
+            "ALTER TABLE `{c}`.public.item DROP COLUMN small",
+            "the target has no column small",
+        ),
         ("DROP TABLE `{c}`.public.item", "can't be read"),
     ],
-    ids="delete duplicate digit null empty unrepresentable column table".split(),
+    ids="delete duplicate digit null empty unrepresentable more less table".split(),
 )
 def test_a_change_of_the_target_is_noticed(change_and_compare, change, message):
     done = change_and_compare(change, "public.item")
@@ -209,6 +214,11 @@ def test_arrays_and_maps(database, catalog, warehouse):
         warehouse.api.query(statement)
     done = compare(database, catalog, warehouse, "public.a")
     assert (done.returncode, done.stdout) == (0, "public.a: 3 rows equal\n"), done
-    for change in "n = array(1)", "c = array(1.51)", "t = array('a,\"b', '', '')", "h = map('a', '1')":
+    for change in (
+        "n = array(1)",
+        "c = array(1.51)",
+        "t = array('a,\"b', '', '')",
+        "h = map('a', '1')",
+    ):
         warehouse.api.query(f"UPDATE {table} SET {change} WHERE id = 1")
         assert compare(database, catalog, warehouse, "public.a").returncode == 1, change

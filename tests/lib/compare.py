@@ -146,7 +146,9 @@ class Source:
         """Describes a table; `published` limits it to these columns, `row_filter` to these rows."""
         oid = _pg_literal(_pg_quote(schema, name)) + "::regclass"
         columns = [
-            Column(column, kind + "[]" * (array == "t"), _column_type(kind, int(typmod), array == "t"))
+            Column(
+                column, kind + "[]" * (array == "t"), _column_type(kind, int(typmod), array == "t")
+            )
             for column, kind, typmod, array in self.rows(COLUMNS_QUERY.format(table=oid))
             if published is None or column in published
         ]
@@ -173,8 +175,9 @@ class Target:
     def name(self, table):
         return quote(self.catalog, self.schemas.get(table.schema, table.schema), table.name)
 
-    def read(self, table, expected_rows=0):
-        """All rows, as Source.read has them. A column that is not as it should be is a Difference."""
+    def read(self, table, expected_rows=0, extra=()):
+        """All rows, as Source.read has them. A column that is not as it should be is a Difference;
+        those named in `extra` may be there although the source has none of that name."""
         name = self.name(table)
         found = dict(self.warehouse.query(f"SELECT * FROM {name} LIMIT 0")[0])
         wanted = {column.name.lower(): column for column in table.columns}
@@ -187,7 +190,7 @@ class Target:
                     f" should be {column.target_type}"
                 )
         for column in found:
-            if column.lower() not in wanted and not column.startswith("_cdc_"):
+            if not (column.lower() in wanted or column.startswith("_cdc_") or column in extra):
                 raise Difference(f"the target has a column {column} that the source has not")
         cells = [_target_cell(column, "_cdc_unrepresentable" in found) for column in table.columns]
         slices = 1 + expected_rows // SLICE_ROWS
@@ -201,12 +204,13 @@ class Target:
         return _multiset(table.columns, rows)
 
 
-def compare(source, target, table, show=5):
-    """Returns the number of rows, or raises Difference, showing up to `show` rows of each side."""
+def compare(source, target, table, show=5, extra=()):
+    """Returns the number of rows, or raises Difference, showing up to `show` rows of each side.
+    `extra` names columns that the target may have besides the source's."""
     ours = source.read(table)
     count = sum(ours.values())
     try:
-        theirs = target.read(table, count)
+        theirs = target.read(table, count, extra)
     except WarehouseError as error:
         raise Difference(f"the target can't be read: {error}") from error
     if ours == theirs:

@@ -56,12 +56,13 @@ class Replication:
             if pipeline.processes:
                 pipeline.wait_applied(lsn, timeout=300)
 
-    def assert_equal(self, *tables, schemas=None):
-        """Asserts that tables of the source (schema, name) equal their copies."""
+    def assert_equal(self, *tables, schemas=None, extra=()):
+        """Asserts that tables of the source (schema, name) equal their copies, which may have the
+        `extra` columns, too."""
         source = Source(self.database.conninfo)
         target = Target(self.warehouse.api, self.name, schemas)
         for schema, name in tables:
-            compare(source, target, source.table(schema, name))
+            compare(source, target, source.table(schema, name), extra=extra)
 
     def rows(self, query):
         """Rows of the target; {} in the query is the catalog."""
