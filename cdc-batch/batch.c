@@ -26,7 +26,7 @@ struct batcher {
     /* the open batch */
     bool placed;       /* the first checkpoint has come */
     bool announced;    /* a batch was closed: the first, empty one says where the stream begins */
-    bool written;      /* some of its parts are */
+    bool written;      /* some of its parts are, or a table got its shape in it */
     lsn_t from, whole; /* it begins here, and everything is whole up to there */
     int64_t time;      /* of its last commit */
 };
@@ -353,6 +353,18 @@ static void take_snapshot_end(struct batcher *b, struct frame *f)
     flow_snapshot_closed(b->flow, b->batches);
 }
 
+/* A table changed its shape, and its target is to have it, even if no row comes. */
+static void take_define(struct batcher *b, struct frame *f)
+{
+    struct table *t = frame_table(b, f);
+
+    if (b->in_transaction)
+        frame_bad(f, "a shape is to be had at once inside a transaction");
+    stream_forward(b->out, f);
+    t->in_batch = true;
+    b->written = true;
+}
+
 static void take_message(struct batcher *b, struct frame *f)
 {
     stream_forward(b->out, f);
@@ -406,6 +418,7 @@ bool batcher_take(struct batcher *b, struct frame *f)
         {"truncate", 4, take_truncate},
         {"snapshot", 4, take_snapshot},
         {"snapshot-end", 4, take_snapshot_end},
+        {"define", 1, take_define},
         {"message", 4, take_message},
         {"end", 1, take_end},
     };

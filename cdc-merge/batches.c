@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "defaults.h"
 #include "msg.h"
-#include "sql.h"
-#include "sql_columns.h"
+#include "step.h"
 
 /* The batch of the changes (owner 0), or of the snapshot of one table: they are open side by side.
  */
@@ -21,6 +21,7 @@ struct batches {
     const struct start *start;
     struct tables *tables;
     struct stream_out *out;
+    struct file *file;
     struct rows *rows;
     char *folder; /* staging/run */
     struct open_batch *open;
@@ -28,7 +29,6 @@ struct batches {
     uint64_t files;          /* so far in this run */
     uint64_t last;
     lsn_t lsn;
-    struct buf sql;
 };
 
 struct batches *batches_new(const struct batches_options *options, const struct start *start,
@@ -39,7 +39,8 @@ struct batches *batches_new(const struct batches_options *options, const struct 
     b->start = start;
     b->tables = tables;
     b->out = out;
-    b->rows = rows_new(out, options->strict);
+    b->file = file_new(out);
+    b->rows = rows_new(b->file, options->strict);
     b->folder = mem_printf("%s/%s", options->staging, start->run);
     return b;
 }
@@ -64,8 +65,8 @@ void batches_free(struct batches *b)
     while (b->open)
         close_batch(b, b->open->owner);
     rows_free(b->rows);
+    file_free(b->file);
     free(b->folder);
-    buf_free(&b->sql);
     free(b);
 }
 
@@ -75,11 +76,17 @@ uint64_t batches_last(const struct batches *b, lsn_t *lsn)
     return b->last;
 }
 
-static struct open_batch *batch_of(struct batches *b, uint64_t owner)
+static struct open_batch *find_batch(const struct batches *b, uint64_t owner)
 {
     struct open_batch *o = b->open;
     while (o && o->owner != owner)
         o = o->next;
+    return o;
+}
+
+static struct open_batch *batch_of(struct batches *b, uint64_t owner)
+{
+    struct open_batch *o = find_batch(b, owner);
     if (!o) {
         o = mem_alloc(sizeof *o);
         o->owner = owner;
@@ -91,147 +98,39 @@ static struct open_batch *batch_of(struct batches *b, uint64_t owner)
 
 /* ---- the load frame ---- */
 
-/* An array of strings; what goes between each two is not known here. */
-static void pack_statement(msgpack_packer *pk, const struct buf *sql)
-{
-    size_t holes = 0;
-    for (size_t i = 0; i < sql->len; i++)
-        holes += sql->data[i] == SQL_PERMIT;
-    msgpack_pack_array(pk, holes + 1);
-    const char *p = sql->data, *end = p + sql->len;
-    for (; holes > 0; holes--) {
-        const char *hole = memchr(p, SQL_PERMIT, (size_t)(end - p));
-        pack_str_n(pk, p, (size_t)(hole - p));
-        p = hole + 1;
-    }
-    pack_str_n(pk, p, (size_t)(end - p));
-}
-
-static void pack_columns(msgpack_packer *pk, const struct shape *s)
-{
-    const char *name, *type;
-    size_t added = 0;
-    while (sql_added_column(s, added, &type))
-        added++;
-    msgpack_pack_array(pk, s->ncolumns + added);
-    for (unsigned i = 0; i < s->ncolumns; i++) {
-        msgpack_pack_array(pk, 3);
-        pack_str(pk, s->columns[i].name);
-        pack_str(pk, s->columns[i].type);
-        msgpack_pack_int(pk, s->columns[i].attnum);
-    }
-    for (size_t i = 0; (name = sql_added_column(s, i, &type)); i++) {
-        msgpack_pack_array(pk, 3);
-        pack_str(pk, name);
-        pack_str(pk, type);
-        msgpack_pack_int(pk, 0);
-    }
-}
-
-static void pack_key(msgpack_packer *pk, const struct shape *s)
-{
-    msgpack_pack_array(pk, s->nkey);
-    for (unsigned i = 0; i < s->ncolumns; i++)
-        if (s->columns[i].key)
-            pack_str(pk, s->columns[i].name);
-}
-
-/* Delta takes these in a column's name only with column mapping. */
-static bool needs_column_mapping(const struct shape *s)
-{
-    for (unsigned i = 0; i < s->ncolumns; i++)
-        if (strpbrk(s->columns[i].name, " ,;{}()\n\t="))
-            return true;
-    return false;
-}
-
-enum { MAX_PROPERTIES = 7 };
-
-/* What a table that we make says of itself. `batch` and `source` are buffers for the texts. */
-static size_t make_properties(const struct batches *b, const struct staged *s,
-                              struct sql_property *p, struct buf *source, struct buf *batch)
-{
-    size_t n = 0;
-    buf_printf(source, "%s/%s", b->start->source.system, b->start->source.database);
-    p[n++] = (struct sql_property){"pgcdc.pipeline", b->start->pipeline};
-    p[n++] = (struct sql_property){"pgcdc.source", source->data};
-    p[n++] = (struct sql_property){"pgcdc.table", s->table->source};
-    p[n++] = (struct sql_property){"pgcdc.mode", s->table->shape->kind == LOG ? "append" : "merge"};
-    p[n++] = (struct sql_property){"pgcdc.deletes", s->table->shape->soft ? "soft" : "hard"};
-    if (batch->len > 0)
-        p[n++] = (struct sql_property){"pgcdc.batch", batch->data};
-    if (needs_column_mapping(s->table->shape))
-        p[n++] = (struct sql_property){"delta.columnMapping.mode", "name"};
-    return n;
-}
-
-/* `batch`: of a snapshot, the text that tells its table from one that was there before. */
-static void pack_step(struct batches *b, msgpack_packer *pk, const struct staged *s,
-                      struct buf *batch)
-{
-    const struct sql_place place = {b->options.catalog, b->folder};
-    const struct shape *shape = s->table->shape;
-    struct sql_property properties[MAX_PROPERTIES];
-    struct buf source = {0};
-    bool snapshot = batch->len > 0;
-    size_t n = make_properties(b, s, properties, &source, batch);
-
-    msgpack_pack_map(pk, snapshot ? 9 : 8);
-    pack_str(pk, "table");
-    msgpack_pack_array(pk, 3);
-    pack_str(pk, b->options.catalog);
-    pack_str(pk, s->table->schema);
-    pack_str(pk, s->table->name);
-    pack_str(pk, "source");
-    pack_str(pk, s->table->source);
-    pack_str(pk, "columns");
-    pack_columns(pk, shape);
-    pack_str(pk, "key");
-    pack_key(pk, shape);
-    pack_str(pk, "properties");
-    msgpack_pack_map(pk, n);
-    for (size_t i = 0; i < n; i++) {
-        pack_str(pk, properties[i].key);
-        pack_str(pk, properties[i].value);
-    }
-    pack_str(pk, "files");
-    msgpack_pack_array(pk, s->nfiles);
-    for (size_t i = 0; i < s->nfiles; i++)
-        pack_str(pk, s->files[i].name);
-    pack_str(pk, "rows");
-    msgpack_pack_uint64(pk, staged_rows(s));
-    if (snapshot) {
-        buf_clear(&b->sql);
-        sql_create(&b->sql, &place, s, properties, n);
-        pack_str(pk, "create");
-        pack_statement(pk, &b->sql);
-    }
-    buf_clear(&b->sql);
-    if (snapshot)
-        sql_replace(&b->sql, &place, s);
-    else
-        sql_change(&b->sql, &place, s);
-    pack_str(pk, "apply");
-    pack_statement(pk, &b->sql);
-    buf_free(&source);
-}
-
 static void pack_number(msgpack_packer *pk, const char *key, uint64_t v)
 {
     pack_str(pk, key);
     msgpack_pack_uint64(pk, v);
 }
 
-static void pack_steps(struct batches *b, msgpack_packer *pk, const struct staged *list,
-                       struct buf *batch)
+static void pack_steps(const struct batches *b, msgpack_packer *pk, const struct staged *list,
+                       const char *snapshot)
 {
+    const struct step_options o = {b->options.catalog, b->folder, b->start, b->options.drop};
     size_t n = 0;
     for (const struct staged *s = list; s; s = s->next)
         n++;
     pack_str(pk, "steps");
     msgpack_pack_array(pk, n);
     for (const struct staged *s = list; s; s = s->next)
-        pack_step(b, pk, s, batch);
+        step_pack(pk, &o, s, snapshot);
+}
+
+static char *file_name(struct batches *b, const struct table *t)
+{
+    return mem_printf("%" PRIu64 "-%" PRIu32 ".parquet", ++b->files, t->oid);
+}
+
+/* The steps are to be taken in this order. */
+static void stage_defaults(struct batches *b, struct staged *list)
+{
+    for (struct staged *s = list; s; s = s->next) {
+        s->before = s->table->stepped;
+        s->table->stepped = s->shape;
+        if (s->before != s->shape && defaults_exist(s))
+            defaults_stage(b->file, s, file_name(b, s->table), b->options.strict);
+    }
 }
 
 /* A batch closes between two parts. */
@@ -244,9 +143,10 @@ static void expect_no_part(const struct batches *b, const struct frame *f)
 static void end_batch(struct batches *b, struct frame *f)
 {
     expect_no_part(b, f);
-    struct buf none = {0};
+    struct staged *steps = batch_of(b, 0)->staged;
     uint64_t number = frame_uint(f), from = frame_uint(f), lsn = frame_uint(f);
     int64_t time = frame_int(f);
+    stage_defaults(b, steps);
     msgpack_packer *pk = stream_frame(b->out, "load", 1);
     msgpack_pack_map(pk, 5);
     pack_number(pk, "batch", number);
@@ -254,7 +154,7 @@ static void end_batch(struct batches *b, struct frame *f)
     pack_number(pk, "lsn", lsn);
     pack_str(pk, "time");
     msgpack_pack_int64(pk, time);
-    pack_steps(b, pk, batch_of(b, 0)->staged, &none);
+    pack_steps(b, pk, steps, NULL);
     stream_done(b->out);
     close_batch(b, 0);
     b->last = number;
@@ -272,7 +172,6 @@ static struct table *take_table(struct batches *b, struct frame *f)
 static void end_snapshot(struct batches *b, struct frame *f)
 {
     expect_no_part(b, f);
-    struct buf id = {0};
     uint64_t number = frame_uint(f);
     struct table *t = take_table(b, f);
     uint64_t attempt = frame_uint(f), lsn = frame_uint(f);
@@ -281,7 +180,8 @@ static void end_snapshot(struct batches *b, struct frame *f)
     struct open_batch *o = batch_of(b, t->oid);
     /* there is a step for an empty table, too */
     staged_of(&o->staged, t)->as_of = (struct staged_position){lsn, 0, time};
-    buf_printf(&id, "%s-%" PRIu64, b->start->run, number);
+    t->stepped = t->shape;
+    char *id = mem_printf("%s-%" PRIu64, b->start->run, number);
 
     msgpack_packer *pk = stream_frame(b->out, "load", 1);
     msgpack_pack_map(pk, 6);
@@ -300,11 +200,11 @@ static void end_snapshot(struct batches *b, struct frame *f)
     pack_str(pk, "table");
     pack_str(pk, r->table);
     pack_number(pk, "relfilenode", r->relfilenode);
-    pack_steps(b, pk, o->staged, &id);
+    pack_steps(b, pk, o->staged, id);
     stream_done(b->out);
     close_batch(b, t->oid);
     b->last = number;
-    buf_free(&id);
+    free(id);
 }
 
 /* ---- parts ---- */
@@ -324,18 +224,18 @@ static void end_part(struct batches *b, struct frame *f)
     b->part = NULL;
 }
 
-static struct staged *take_staged(struct batches *b, struct frame *f)
+static void expect_part(const struct batches *b, const struct frame *f)
 {
     if (!b->part)
         frame_bad(f, "it stands outside of a part");
-    return staged_of(&b->part->staged, take_table(b, f));
 }
 
 static void take_clear(struct batches *b, struct frame *f)
 {
-    struct staged *s = take_staged(b, f);
+    expect_part(b, f);
+    struct staged *s = staged_of(&b->part->staged, take_table(b, f));
     struct staged_position at = rows_position(f);
-    if (s->table->shape->kind == LOG)
+    if (s->shape->kind == LOG)
         frame_bad(f, "a table that is appended to keeps its rows");
     rows_close(b->rows);
     staged_clear(s, &at);
@@ -344,24 +244,43 @@ static void take_clear(struct batches *b, struct frame *f)
 static void take_row(struct batches *b, struct frame *f,
                      void (*take)(struct rows *r, struct frame *f))
 {
-    struct staged *s = take_staged(b, f);
-    if (rows_open_for(b->rows) != s) {
+    expect_part(b, f);
+    struct table *t = take_table(b, f);
+    const struct staged *s = rows_open_for(b->rows);
+    if (!s || s->table != t) {
         rows_close(b->rows);
-        rows_open(b->rows, s,
-                  mem_printf("%" PRIu64 "-%" PRIu32 ".parquet", ++b->files, s->table->oid));
+        rows_open(b->rows, staged_of(&b->part->staged, t), file_name(b, t));
     }
     take(b->rows, f);
+}
+
+/* Columns are told apart by their attnums, and stand in the order of those. */
+static void check_attnums(const struct relation *r, const struct frame *f)
+{
+    for (unsigned i = 0; i < r->ncolumns; i++)
+        if (r->columns[i].attnum > ATTNUM_MAX ||
+            (i > 0 && r->columns[i].attnum <= r->columns[i - 1].attnum))
+            frame_bad(f, "attnums are from 1 to 1600, and go up");
 }
 
 static void take_relation(struct batches *b, struct frame *f)
 {
     struct relation *r = relation_unpack(f);
-    for (unsigned i = 0; i < r->ncolumns; i++)
-        if (r->columns[i].attnum > ATTNUM_MAX)
-            frame_bad(f, "an attnum is from 1 to 1600");
-    rows_close(b->rows); /* the next row may have another shape */
-    tables_add(b->tables, r);
+    const struct table *t = tables_find(b->tables, r->oid);
+    const struct shape *before = t ? t->shape : NULL;
+    expect_no_part(b, f);
+    check_attnums(r, f);
+    t = tables_add(b->tables, r);
+    if (before && before != t->shape && find_batch(b, t->oid))
+        frame_bad(f, "a table gets another shape in the middle of its snapshot");
     stream_forward(b->out, f);
+}
+
+/* The shape makes a step, with rows or without. */
+static void take_define(struct batches *b, struct frame *f)
+{
+    expect_no_part(b, f);
+    staged_of(&batch_of(b, 0)->staged, take_table(b, f));
 }
 
 static void take_message(struct batches *b, struct frame *f)
@@ -405,8 +324,9 @@ bool batches_take(struct batches *b, struct frame *f)
         {"net", 6, take_net},           {"event", 6, take_event},
         {"retire", 6, take_retire},     {"clear", 4, take_clear},
         {"part", 2, begin_part},        {"part-end", 2, end_part},
-        {"relation", 4, take_relation}, {"message", 4, take_message},
+        {"relation", 4, take_relation}, {"define", 1, take_define},
         {"batch", 4, end_batch},        {"snapshot-batch", 6, end_snapshot},
+        {"message", 4, take_message},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (!frame_is(f, kinds[i].type))

@@ -7,6 +7,7 @@
 
 struct batches_options {
     const char *catalog, *staging; /* staging: the folder of the pipeline */
+    bool drop;                     /* see step.h */
     bool strict;                   /* see rows.h */
 };
 

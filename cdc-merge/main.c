@@ -28,12 +28,24 @@ static const char help[] =
     "  --numeric P,S      numeric without a precision becomes DECIMAL(P,S), not STRING\n"
     "  --json-type string|variant\n"
     "                     json and jsonb become STRING, or VARIANT (string)\n"
+    "  --dropped-columns keep|drop\n"
+    "                     what becomes of columns that the source has no more: they stay, as they\n"
+    "                     are (keep); or they are dropped\n"
     "  --on-unrepresentable null|error\n"
     "                     a value that its column cannot hold becomes NULL, and its text is kept\n"
     "                     in _cdc_unrepresentable (null); or the pipeline stops\n"
     "  --json             JSON Lines on stdout, for eyes\n" CLI_HELP;
 
-enum { CATALOG = CLI_OWN, VOLUME, NAMESPACE, PREFIX, NUMERIC, JSON_TYPE, ON_UNREPRESENTABLE };
+enum {
+    CATALOG = CLI_OWN,
+    VOLUME,
+    NAMESPACE,
+    PREFIX,
+    NUMERIC,
+    JSON_TYPE,
+    DROPPED,
+    ON_UNREPRESENTABLE
+};
 
 static const struct option options[] = {
     {"catalog", required_argument, NULL, CATALOG},
@@ -42,6 +54,7 @@ static const struct option options[] = {
     {"prefix", required_argument, NULL, PREFIX},
     {"numeric", required_argument, NULL, NUMERIC},
     {"json-type", required_argument, NULL, JSON_TYPE},
+    {"dropped-columns", required_argument, NULL, DROPPED},
     {"on-unrepresentable", required_argument, NULL, ON_UNREPRESENTABLE},
     CLI_LONG,
     CLI_LONG_JSON,
@@ -52,7 +65,7 @@ struct settings {
     const char *catalog;
     char *volume; /* /Volumes/C/S/V */
     struct tables tables;
-    bool strict;
+    bool drop, strict;
 };
 
 /* ---- options ---- */
@@ -117,6 +130,8 @@ static void parse(struct settings *s, int argc, char **argv)
             parse_numeric(optarg, &s->tables.types);
         else if (c == JSON_TYPE)
             s->tables.types.json_variant = parse_choice("json-type", "string", "variant", optarg);
+        else if (c == DROPPED)
+            s->drop = parse_choice("dropped-columns", "keep", "drop", optarg);
         else if (c == ON_UNREPRESENTABLE)
             s->strict = parse_choice("on-unrepresentable", "null", "error", optarg);
         else
@@ -157,7 +172,7 @@ static void on_die(int code)
 static void send_target(const struct stage *s)
 {
     struct buf permit = {0};
-    rows_permit(&permit);
+    file_permit(&permit);
     msgpack_packer *pk = stream_frame(s->out, "target", 1);
     msgpack_pack_map(pk, 4);
     pack_str(pk, "catalog");
@@ -200,9 +215,9 @@ static void take_start(struct stage *s, struct frame *f)
         stream_forward(s->out, f);
     }
     send_target(s);
-    struct batches_options o = {settings->catalog, s->staging, settings->strict};
+    struct batches_options o = {settings->catalog, s->staging, settings->drop, settings->strict};
     s->batches = batches_new(&o, &s->start, &s->tables, s->out);
-    rows_flush(s->out);
+    file_flush(s->out);
 }
 
 static void write_progress(struct stage *s, bool now)
@@ -226,7 +241,7 @@ static bool take(struct stage *s, struct frame *f)
             msg_line("ok   every table has a name and types in Databricks tables=%u",
                      HASH_COUNT(s->tables.all));
         stream_forward(s->out, f);
-        rows_flush(s->out);
+        file_flush(s->out);
         write_progress(s, true);
         return false;
     } else if (!batches_take(s->batches, f)) {
@@ -261,7 +276,7 @@ static void run(struct stage *s, struct stream_in *in)
             write_progress(s, false);
             break;
         case STREAM_WAIT:
-            rows_flush(s->out);
+            file_flush(s->out);
             write_progress(s, false);
             readable = wait_for_input(s);
             break;

@@ -1,6 +1,5 @@
 #include "rows.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,21 +7,12 @@
 #include "msg.h"
 #include "value.h"
 
-enum {
-    ROW_GROUP_BYTES = 32 << 20,
-    DATA_BYTES = 128 << 10, /* of a data frame, at most */
-    TEXT_SHOWN = 60,        /* of a value, in messages */
-};
-
 struct rows {
-    struct parquet *parquet;
-    struct stream_out *out;
+    struct file *file;
+    struct parquet *parquet; /* the file's */
     bool strict;
     struct staged *to; /* NULL: no file is open */
     const struct shape *shape;
-    const char *name;
-    uint64_t rows, size;
-    struct buf data;             /* of the file, not yet sent */
     const struct frame *frame;   /* of the current row, and where its values begin: to say */
     const unsigned char *values; /* in messages which row it is */
     struct value_scratch scratch;
@@ -89,115 +79,41 @@ enum {
     UNREPRESENTABLE
 };
 
-void rows_flush(struct stream_out *out)
-{
-    if (!stream_flush(out))
-        msg_exit(EX_TEMPFAIL); /* whoever is gone has said why */
-}
-
-static void send_data(struct rows *r)
-{
-    if (r->data.len == 0)
-        return;
-    pack_bin(stream_frame(r->out, "data", 1), r->data.data, r->data.len);
-    stream_done(r->out);
-    r->size += r->data.len;
-    buf_clear(&r->data);
-    rows_flush(r->out);
-}
-
-/* The sink of the Parquet writer: it comes in small pieces, and goes in larger ones. */
-static int write_data(void *arg, const void *data, size_t len)
-{
-    struct rows *r = arg;
-    for (const char *p = data; len > 0;) {
-        size_t room = DATA_BYTES - r->data.len, n = len < room ? len : room;
-        bytes_put(&r->data, p, n);
-        if (r->data.len == DATA_BYTES)
-            send_data(r);
-        p += n;
-        len -= n;
-    }
-    return 0;
-}
-
-struct rows *rows_new(struct stream_out *out, bool strict)
+struct rows *rows_new(struct file *file, bool strict)
 {
     struct rows *r = mem_alloc(sizeof *r);
-    r->parquet = parquet_new(ROW_GROUP_BYTES);
-    r->out = out;
+    r->file = file;
+    r->parquet = file_parquet(file);
     r->strict = strict;
     return r;
 }
 
 void rows_free(struct rows *r)
 {
-    parquet_free(r->parquet);
-    buf_free(&r->data);
     value_scratch_free(&r->scratch);
     buf_free(&r->line);
     free(r);
 }
 
-struct staged *rows_open_for(const struct rows *r)
+const struct staged *rows_open_for(const struct rows *r)
 {
     return r->to;
 }
 
 void rows_open(struct rows *r, struct staged *to, char *name)
 {
-    struct staged_file *file = staged_add_file(to, name);
+    staged_add_file(to, name);
     r->to = to;
-    r->shape = file->shape;
-    r->name = name;
-    r->rows = 0;
-    r->size = 0;
-    pack_str(stream_frame(r->out, "file", 1), name);
-    stream_done(r->out);
-    /* its result is the sink's, which does not fail but ends the program */
-    parquet_open(r->parquet, r->shape->staged, r->shape->nstaged, write_data, r);
-}
-
-static void end_row(struct rows *r)
-{
-    r->rows++;
-    if (parquet_end_row(r->parquet) != 0)
-        msg_die(EX_DATAERR, "a row of %s is too large for Parquet: %s", r->to->table->source,
-                strerror(errno));
+    r->shape = to->shape;
+    file_open(r->file, name, r->shape->staged, r->shape->nstaged, r->shape->source);
 }
 
 void rows_close(struct rows *r)
 {
     if (!r->to)
         return;
-    if (parquet_close(r->parquet) != 0)
-        msg_die(EX_DATAERR, "a row of %s is too large for Parquet: %s", r->to->table->source,
-                strerror(errno));
-    send_data(r);
-    msgpack_packer *pk = stream_frame(r->out, "file-end", 3);
-    pack_str(pk, r->name);
-    msgpack_pack_uint64(pk, r->size);
-    msgpack_pack_uint64(pk, r->rows);
-    stream_done(r->out);
-    r->to->files[r->to->nfiles - 1].rows = r->rows;
+    r->to->files[r->to->nfiles - 1].rows = file_close(r->file);
     r->to = NULL;
-}
-
-static int write_buf(void *arg, const void *data, size_t len)
-{
-    buf_add(arg, data, len);
-    return 0;
-}
-
-void rows_permit(struct buf *file)
-{
-    static const struct parquet_column column = {.name = "_permit", .type = PARQUET_INT32};
-    struct parquet *p = parquet_new(ROW_GROUP_BYTES);
-    parquet_open(p, &column, 1, write_buf, file);
-    parquet_put(p, 0, &(union parquet_value){.i = 1});
-    parquet_end_row(p);
-    parquet_close(p);
-    parquet_free(p);
 }
 
 /* ---- rows ---- */
@@ -217,17 +133,6 @@ static enum value_kind next_value(struct frame *f, struct mp_token *t)
     return UNCHANGED_VALUE;
 }
 
-/* No more of a value than a line of a message bears, in whole characters. */
-static void show(struct buf *b, const struct mp_token *t)
-{
-    size_t len = t->len;
-    if (len > TEXT_SHOWN)
-        for (len = TEXT_SHOWN; len > 0 && (t->data[len] & 0xc0) == 0x80;)
-            len--;
-    buf_add(b, t->data, len);
-    buf_str(b, len < t->len ? "…" : "");
-}
-
 /* " key=1 key2=x": which row it is. */
 static void show_key(const struct rows *r, struct buf *b)
 {
@@ -237,7 +142,7 @@ static void show_key(const struct rows *r, struct buf *b)
         if (!r->shape->relation->columns[i].key || (t.type != MP_STR && t.type != MP_BIN))
             continue;
         buf_printf(b, " %s=", r->shape->columns[i].name);
-        show(b, &t);
+        value_show(b, (const char *)t.data, t.len);
     }
 }
 
@@ -245,9 +150,9 @@ static _Noreturn void die_of_value(const struct rows *r, const struct target_col
                                    const struct mp_token *t, const char *what)
 {
     struct buf text = {0};
-    buf_printf(&text, "%s table=%s column=%s type=%s value=", what, r->to->table->source, c->name,
+    buf_printf(&text, "%s table=%s column=%s type=%s value=", what, r->shape->source, c->name,
                c->type);
-    show(&text, t);
+    value_show(&text, (const char *)t->data, t->len);
     buf_str(&text, " key:");
     show_key(r, &text);
     msg_die(EX_DATAERR, "%s", text.data);
@@ -412,7 +317,7 @@ static void put_row(struct rows *r, struct frame *f, bool removed)
     take_carry(r, f, unchanged);
     parquet_put(r->parquet, special + REMOVED, &(union parquet_value){.i = removed});
     put_position(r, &p);
-    end_row(r);
+    file_end_row(r->file);
 }
 
 void rows_upsert(struct rows *r, struct frame *f)
@@ -441,20 +346,7 @@ void rows_remove(struct rows *r, struct frame *f)
     }
     parquet_put(r->parquet, special_at(s) + REMOVED, &(union parquet_value){.i = 1});
     put_position(r, &p);
-    end_row(r);
-}
-
-/* A field of a line of COPY: what would read as its structure is escaped. */
-static void put_copy_field(struct buf *line, const char *text, size_t len)
-{
-    static const char special[] = "\b\f\n\r\t\v\\", letters[] = "bfnrtv\\";
-    for (size_t i = 0; i < len; i++) {
-        bool plain = (unsigned char)text[i] >= ' ' ? text[i] != '\\' : text[i] == '\0';
-        const char *found = plain ? NULL : strchr(special, text[i]);
-        if (found)
-            *bytes_add(line, 1) = '\\';
-        *bytes_add(line, 1) = (uint8_t)(found ? letters[found - special] : text[i]);
-    }
+    file_end_row(r->file);
 }
 
 void rows_net(struct rows *r, struct frame *f)
@@ -476,7 +368,7 @@ void rows_net(struct rows *r, struct frame *f)
             buf_str(&r->line, "\\N");
             continue;
         }
-        put_copy_field(&r->line, t.data, t.len);
+        value_put_copy(&r->line, t.data, t.len);
         put_value(r, i, &s->columns[i], &t);
     }
     int64_t count = frame_int(f);
@@ -490,7 +382,7 @@ void rows_net(struct rows *r, struct frame *f)
     parquet_put(r->parquet, special + ROW, &row);
     parquet_put(r->parquet, special + COUNT, &(union parquet_value){.i = count});
     put_position(r, &p);
-    end_row(r);
+    file_end_row(r->file);
 }
 
 void rows_event(struct rows *r, struct frame *f)
@@ -515,5 +407,5 @@ void rows_event(struct rows *r, struct frame *f)
                         &(union parquet_value){.bytes = {name, strlen(name)}});
     }
     put_position(r, &p);
-    end_row(r);
+    file_end_row(r->file);
 }

@@ -1,8 +1,7 @@
-/* rows: the rows of a part, from frames to staged Parquet files, which leave as file, data and
- * file-end frames.
+/* rows: the rows of a part, from frames to staged Parquet files.
  *
- * A staged file has, for each column of the table, one named c and its attnum: so a rename in
- * mid-batch concerns nobody here, and no name of PostgreSQL's has to be one in Parquet. Then, of a
+ * A staged file has, for each column of the table, one named c and its attnum: so
+ * no name of PostgreSQL's has to be one in Parquet. Then, of a
  * table with a key:
  *
  *   k1, …                       key columns: where the unchanged values of the row are to be found,
@@ -26,6 +25,7 @@
 #ifndef CDC_MERGE_ROWS_H
 #define CDC_MERGE_ROWS_H
 
+#include "file.h"
 #include "staged.h"
 #include "stream.h"
 
@@ -34,11 +34,12 @@ struct parquet_column *rows_columns(const struct shape *s, size_t *n);
 
 struct rows;
 
-/* `strict`: a value that its column cannot hold ends the program (65), instead of becoming NULL. */
-struct rows *rows_new(struct stream_out *out, bool strict);
+/* The file stays the caller's. `strict`: a value that its column cannot hold ends the program (65),
+ * instead of becoming NULL. */
+struct rows *rows_new(struct file *file, bool strict);
 void rows_free(struct rows *r);
 
-/* Begin a file for the table; its name is taken over. One file is open at a time. */
+/* Begin a file for the step; its name is taken over. One file is open at a time. */
 void rows_open(struct rows *r, struct staged *to, char *name);
 
 /* Take a position out of a frame. */
@@ -52,16 +53,10 @@ void rows_remove(struct rows *r, struct frame *f);
 void rows_event(struct rows *r, struct frame *f);
 void rows_net(struct rows *r, struct frame *f);
 
-/* The table of the open file, or NULL. */
-struct staged *rows_open_for(const struct rows *r);
+/* Whose file is open, or NULL. */
+const struct staged *rows_open_for(const struct rows *r);
 
 /* Complete the open file, if there is one. */
 void rows_close(struct rows *r);
-
-/* The permit: a file with one row, _permit = 1. */
-void rows_permit(struct buf *file);
-
-/* Write what waits for downstream; ends the program quietly (75) if that is gone. */
-void rows_flush(struct stream_out *out);
 
 #endif

@@ -11,7 +11,7 @@
 void sql_create(struct buf *sql, const struct sql_place *at, const struct staged *s,
                 const struct sql_property *properties, size_t nproperties)
 {
-    const struct shape *shape = s->table->shape;
+    const struct shape *shape = s->shape;
     const char *name, *type;
     buf_str(sql, "CREATE TABLE ");
     sql_target(sql, at, s);
@@ -57,10 +57,10 @@ static const struct {
 
 void sql_replace(struct buf *sql, const struct sql_place *at, const struct staged *s)
 {
-    kinds[s->table->shape->kind].replace(sql, at, s);
+    kinds[s->shape->kind].replace(sql, at, s);
 }
 
 void sql_change(struct buf *sql, const struct sql_place *at, const struct staged *s)
 {
-    kinds[s->table->shape->kind].change(sql, at, s);
+    kinds[s->shape->kind].change(sql, at, s);
 }

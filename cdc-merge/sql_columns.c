@@ -47,6 +47,16 @@ void sql_added_value(struct buf *sql, const char *name)
         buf_printf(sql, "s.%s", name);
 }
 
+void sql_converted(struct buf *sql, const struct target_column *c, const char *staged)
+{
+    if (!c->variant)
+        buf_str(sql, staged);
+    else if (c->parquet.shape == PARQUET_LIST)
+        buf_printf(sql, "transform(%s, v -> parse_json(v))", staged);
+    else
+        buf_printf(sql, "parse_json(%s)", staged);
+}
+
 void sql_column_names(struct buf *sql, const struct shape *s)
 {
     const char *name, *type;

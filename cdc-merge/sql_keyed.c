@@ -11,13 +11,10 @@
 static void put_bounds(struct buf *sql, const struct staged *s)
 {
     const struct staged_bounds *b = &s->bounds;
-    const struct shape *shape = s->table->shape;
+    const struct shape *shape = s->shape;
     const struct target_column *c = shape->columns;
     while (!c->key)
         c++;
-    for (size_t i = s->first_file; i < s->nfiles; i++)
-        if (s->files[i].shape != shape) /* the bounds may be of another type */
-            return;
     if (!b->any || b->useless)
         return;
     buf_str(sql, " AND t.");
@@ -62,7 +59,7 @@ static void put_new_value(struct buf *sql, const struct staged *s, const struct 
         buf_str(sql, matched ? "WHEN s._carried THEN raise_error(" : "ELSE raise_error(");
         struct buf message = {0};
         buf_printf(&message, "pgcdc: %s.%s: an unchanged value is neither staged nor in the table",
-                   s->table->source, c->name);
+                   s->shape->source, c->name);
         quote_text(sql, message.data, message.len);
         buf_free(&message);
         buf_str(sql, ") ");
@@ -84,7 +81,7 @@ static bool is_unchanged_fallible(const struct staged *s, const struct target_co
  * the value comes from. An empty map is NULL. */
 static void put_unrepresentable(struct buf *sql, const struct staged *s, bool matched)
 {
-    const struct shape *shape = s->table->shape;
+    const struct shape *shape = s->shape;
     struct buf names = {0}, entries = {0};
     for (unsigned i = 0; i < shape->ncolumns; i++) {
         const struct target_column *c = &shape->columns[i];
@@ -128,7 +125,7 @@ static void put_value(struct buf *sql, const struct staged *s, const char *added
 
 static void put_update(struct buf *sql, const struct staged *s)
 {
-    const struct shape *shape = s->table->shape;
+    const struct shape *shape = s->shape;
     const char *name, *type;
     buf_str(sql, " THEN UPDATE SET ");
     for (unsigned i = 0; i < shape->ncolumns; i++) {
@@ -145,7 +142,7 @@ static void put_update(struct buf *sql, const struct staged *s)
 
 static void put_insert(struct buf *sql, const struct staged *s)
 {
-    const struct shape *shape = s->table->shape;
+    const struct shape *shape = s->shape;
     const char *name, *type;
     buf_str(sql, " THEN INSERT (");
     sql_column_names(sql, shape);
@@ -177,13 +174,13 @@ static void put_rest(struct buf *sql, const struct staged *s, bool older,
                      const struct staged_position *at)
 {
     buf_str(sql, "\nWHEN NOT MATCHED BY SOURCE");
-    if (s->table->shape->soft)
+    if (s->shape->soft)
         buf_str(sql, " AND t._cdc_deleted_at IS NULL");
     if (older) {
         buf_str(sql, " AND ");
         put_older(sql, at);
     }
-    if (s->table->shape->soft)
+    if (s->shape->soft)
         buf_printf(sql,
                    " THEN UPDATE SET _cdc_lsn = %" PRIu64 ", _cdc_seq = %" PRIu64
                    ", _cdc_commit_time = timestamp_micros(%" PRId64
@@ -197,7 +194,7 @@ static void put_source(struct buf *sql, const struct sql_place *at, const struct
 {
     sql_changed_rows(sql, at, s);
     buf_str(sql, ") AS s");
-    put_on_key(sql, s->table->shape);
+    put_on_key(sql, s->shape);
 }
 
 void sql_replace_keyed(struct buf *sql, const struct sql_place *at, const struct staged *s)
@@ -228,7 +225,7 @@ static void put_hard_changes(struct buf *sql, const struct staged *s, const char
 
 static void put_soft_changes(struct buf *sql, const struct staged *s, const char *newer)
 {
-    const struct shape *shape = s->table->shape;
+    const struct shape *shape = s->shape;
     const char *and = " AND (NOT s._removed OR ", *end = "";
     buf_printf(sql, "\nWHEN MATCHED AND %s", newer);
     put_update(sql, s);
@@ -255,7 +252,7 @@ void sql_change_keyed(struct buf *sql, const struct sql_place *at, const struct 
     } else {
         put_source(sql, at, s);
         put_bounds(sql, s);
-        if (s->table->shape->soft)
+        if (s->shape->soft)
             put_soft_changes(sql, s, newer);
         else
             put_hard_changes(sql, s, newer);

@@ -13,13 +13,13 @@ void sql_append(struct buf *sql, const struct sql_place *at, const struct staged
     buf_str(sql, "INSERT INTO ");
     sql_target(sql, at, s);
     buf_str(sql, " (");
-    sql_column_names(sql, s->table->shape);
+    sql_column_names(sql, s->shape);
     buf_str(sql, ")\nSELECT ");
     if (s->nfiles == s->first_file) {
-        sql_no_rows(sql, s->table->shape);
+        sql_no_rows(sql, s->shape);
         return;
     }
-    sql_column_values(sql, s->table->shape);
+    sql_column_values(sql, s->shape);
     buf_str(sql, "\nFROM (\n");
     sql_files(sql, at, s);
     buf_str(sql, ") AS s");
@@ -31,7 +31,7 @@ void sql_append(struct buf *sql, const struct sql_place *at, const struct staged
 /* n: per row text what the batch adds up to, and the values of one such row. */
 static void put_net(struct buf *sql, const struct sql_place *at, const struct staged *s)
 {
-    const struct shape *shape = s->table->shape;
+    const struct shape *shape = s->shape;
     buf_str(sql, "WITH n AS (SELECT _cdc_row, sum(_count) AS _count, any_value(struct(");
     for (unsigned i = 0; i < shape->ncolumns; i++)
         buf_printf(sql, "%s, ", shape->columns[i].staged);
@@ -71,9 +71,9 @@ static void put_merge(struct buf *sql, const struct sql_place *at, const struct 
     if (!anew)
         buf_str(sql, "\nWHEN MATCHED THEN DELETE");
     buf_str(sql, "\nWHEN NOT MATCHED AND s._match IS NULL THEN INSERT (");
-    sql_column_names(sql, s->table->shape);
+    sql_column_names(sql, s->shape);
     buf_str(sql, ")\n  VALUES (");
-    sql_column_values(sql, s->table->shape);
+    sql_column_values(sql, s->shape);
     buf_str(sql, ")");
     if (anew)
         buf_str(sql, "\nWHEN NOT MATCHED BY SOURCE THEN DELETE");

@@ -4,10 +4,11 @@
 #include <string.h>
 
 #include "quote.h"
+#include "sql_columns.h"
 
 void sql_target(struct buf *sql, const struct sql_place *at, const struct staged *s)
 {
-    quote_table(sql, at->catalog, s->table->schema, s->table->name);
+    quote_table(sql, at->catalog, s->shape->schema, s->shape->name);
 }
 
 void sql_join_permit(struct buf *sql)
@@ -64,47 +65,21 @@ static bool has_approximate_key(const struct shape *s)
 /* Whether two staged rows can have the same key. */
 static bool has_rivals(const struct staged *s)
 {
-    return s->nfiles - s->first_file > 1 || has_approximate_key(s->table->shape);
+    return s->nfiles - s->first_file > 1 || has_approximate_key(s->shape);
 }
 
 static size_t count_hops(const struct staged *s)
 {
-    return staged_hops(s, !has_approximate_key(s->table->shape));
+    return staged_hops(s, !has_approximate_key(s->shape));
 }
 
 /* ---- one file ---- */
 
-static const struct target_column *column_of(const struct shape *s, int attnum)
+static void put_column(struct buf *sql, const struct target_column *c)
 {
-    for (unsigned i = 0; i < s->ncolumns; i++)
-        if (s->columns[i].attnum == attnum)
-            return &s->columns[i];
-    return NULL;
-}
-
-/* The column of the newest shape, as this file has it. */
-static void put_column(struct buf *sql, const struct staged_file *f, const struct target_column *c,
-                       const char *staged)
-{
-    const struct target_column *old = column_of(f->shape, c->attnum);
-    bool there = old && (staged == c->staged || old->key);
-    if (there && strcmp(old->type, c->type) == 0)
-        buf_printf(sql,
-                   !c->variant                        ? "%s"
-                   : c->parquet.shape == PARQUET_LIST ? "transform(%s, v -> parse_json(v))"
-                                                      : "parse_json(%s)",
-                   staged);
-    else
-        buf_printf(sql, "CAST(%s AS %s)", there ? staged : "NULL", c->type);
-}
-
-static void put_named(struct buf *sql, const struct staged_file *f, const struct target_column *c,
-                      const char *staged)
-{
-    size_t before = sql->len;
-    put_column(sql, f, c, staged);
-    if (strcmp(sql->data + before, staged) != 0)
-        buf_printf(sql, " AS %s", staged);
+    sql_converted(sql, c, c->staged);
+    if (c->variant)
+        buf_printf(sql, " AS %s", c->staged);
 }
 
 static void put_text(struct buf *sql, const char *text)
@@ -115,8 +90,7 @@ static void put_text(struct buf *sql, const char *text)
 /* What the window and the hops need of each file beyond its columns. */
 static void put_details(struct buf *sql, const struct staged *s, size_t file)
 {
-    const struct staged_file *f = &s->files[file];
-    const struct shape *shape = s->table->shape;
+    const struct shape *shape = s->shape;
     if (has_rivals(s))
         buf_printf(sql, ", %zu AS _part", file);
     for (unsigned i = 0; i < shape->ncolumns; i++) {
@@ -125,7 +99,7 @@ static void put_details(struct buf *sql, const struct staged *s, size_t file)
             continue;
         buf_printf(sql, ", IF(%sarray_contains(_unchanged, %d), NULL, struct(",
                    shape->soft ? "" : "_removed OR ", c->attnum);
-        put_column(sql, f, c, c->staged);
+        sql_converted(sql, c, c->staged);
         buf_str(sql, " AS v");
         if (c->fallible) {
             buf_str(sql, ", try_element_at(_cdc_unrepresentable, ");
@@ -138,10 +112,8 @@ static void put_details(struct buf *sql, const struct staged *s, size_t file)
         return;
     for (unsigned i = 0; i < shape->ncolumns; i++) {
         const struct target_column *c = &shape->columns[i];
-        if (!c->key)
-            continue;
-        buf_str(sql, ", ");
-        put_named(sql, f, c, c->carried);
+        if (c->key)
+            buf_printf(sql, ", %s", c->carried);
     }
 }
 
@@ -166,7 +138,7 @@ static void put_own(struct buf *sql, const struct shape *s, const struct staged_
 static void put_files(struct buf *sql, const struct sql_place *at, const struct staged *s,
                       bool details)
 {
-    const struct shape *shape = s->table->shape;
+    const struct shape *shape = s->shape;
     for (size_t i = s->first_file; i < s->nfiles; i++) {
         const struct staged_file *f = &s->files[i];
         if (i > s->first_file)
@@ -176,7 +148,7 @@ static void put_files(struct buf *sql, const struct sql_place *at, const struct 
             const struct target_column *c = &shape->columns[k];
             if (sql_is_unchanged(s, c))
                 continue;
-            put_named(sql, f, c, c->staged);
+            put_column(sql, c);
             buf_str(sql, ", ");
         }
         put_own(sql, shape, f);
@@ -212,7 +184,7 @@ static void put_keys(struct buf *sql, const struct shape *s)
 /* The columns that go through every step as they are. */
 static void put_passing(struct buf *sql, const struct staged *s)
 {
-    const struct shape *shape = s->table->shape;
+    const struct shape *shape = s->shape;
     for (unsigned i = 0; i < shape->ncolumns; i++)
         if (!sql_is_unchanged(s, &shape->columns[i]))
             buf_printf(sql, "s.%s, ", shape->columns[i].staged);
@@ -238,7 +210,7 @@ static const char *carried_mark(const struct shape *s)
  * have to be looked up further: at that key, before that part. */
 static void put_history(struct buf *sql, const struct staged *s)
 {
-    const struct shape *shape = s->table->shape;
+    const struct shape *shape = s->shape;
     bool carried = sql_has_carried(s);
     const char *mark = carried_mark(shape);
 
@@ -270,7 +242,7 @@ static void put_history(struct buf *sql, const struct staged *s)
 /* s0: of each key the newest row; s1 and so on: with the values that the next hop finds. */
 static void put_hops(struct buf *sql, const struct staged *s)
 {
-    const struct shape *shape = s->table->shape;
+    const struct shape *shape = s->shape;
     buf_str(sql, ",\ns0 AS (SELECT * FROM b WHERE _next IS NULL)");
     for (size_t hop = 1; hop <= count_hops(s); hop++) {
         buf_printf(sql, ",\ns%zu AS (SELECT ", hop);
@@ -296,7 +268,7 @@ static void put_hops(struct buf *sql, const struct staged *s)
 static void put_carried(struct buf *sql, const struct sql_place *at, const struct staged *s,
                         size_t hops)
 {
-    const struct shape *shape = s->table->shape;
+    const struct shape *shape = s->shape;
     const char *some_key = NULL;
     for (unsigned i = 0; i < shape->ncolumns; i++)
         if (shape->columns[i].key)
@@ -353,7 +325,7 @@ void sql_changed_rows(struct buf *sql, const struct sql_place *at, const struct 
         hops = count_hops(s);
     } else if (rivals) {
         buf_str(sql, ",\ns0 AS (SELECT * FROM (SELECT *, lead(_part) OVER (PARTITION BY ");
-        put_keys(sql, s->table->shape);
+        put_keys(sql, s->shape);
         buf_printf(sql, " %s) AS _next FROM f) WHERE _next IS NULL)", order);
     } else if (carried) {
         buf_str(sql, ",\ns0 AS (SELECT * FROM f)");

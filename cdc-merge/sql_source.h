@@ -17,8 +17,8 @@ void sql_empty_source(struct buf *sql);
 /* JOIN of the permit, which never changes the rows. */
 void sql_join_permit(struct buf *sql);
 
-/* What is in all the files, one SELECT each: the columns of the newest shape under their staged
- * names and types, and the added ones. */
+/* What is in all the files, one SELECT each: the columns of the source under their staged names,
+ * and the added ones. */
 void sql_files(struct buf *sql, const struct sql_place *at, const struct staged *s);
 
 /* Of a table with a key: one row per key, as the batch leaves it, with _removed. A column that some

@@ -21,12 +21,15 @@ struct staged_chains {
 
 struct staged *staged_of(struct staged **list, struct table *t)
 {
-    while (*list && (*list)->table != t)
-        list = &(*list)->next;
-    if (!*list) {
-        *list = mem_alloc(sizeof **list);
-        (*list)->table = t;
-    }
+    struct staged *last = NULL;
+    for (; *list; list = &(*list)->next)
+        if ((*list)->table == t)
+            last = *list;
+    if (last && last->shape == t->shape)
+        return last;
+    *list = mem_alloc(sizeof **list);
+    (*list)->table = t;
+    (*list)->shape = t->shape;
     return *list;
 }
 
@@ -36,7 +39,7 @@ struct staged_file *staged_add_file(struct staged *s, char *name)
     struct staged_file *f = &s->files[s->nfiles++];
     if (s->chains)
         memcpy(s->chains->before, s->chains->now, BUCKETS);
-    *f = (struct staged_file){.name = name, .shape = s->table->shape};
+    *f = (struct staged_file){.name = name};
     return f;
 }
 
@@ -57,7 +60,7 @@ static void end_files(struct staged *s, const struct staged_position *at)
 
 void staged_clear(struct staged *s, const struct staged_position *at)
 {
-    if (s->table->shape->soft) {
+    if (s->shape->soft) {
         end_files(s, at);
         return;
     }
@@ -173,6 +176,7 @@ void staged_free(struct staged **list)
         buf_free(&s->bounds.min_text);
         buf_free(&s->bounds.max_text);
         free(s->chains);
+        free(s->defaults);
         free(s);
     }
     *list = NULL;

@@ -1,5 +1,5 @@
-/* staged: what a batch holds of one table: the files that were made for it, in the order of their
- * parts, and what its statement has to reckon with. */
+/* staged: what a batch holds of one table in one shape, which makes a step: the files that were
+ * made for it, in the order of their parts, and what its statement has to reckon with. */
 #ifndef CDC_MERGE_STAGED_H
 #define CDC_MERGE_STAGED_H
 
@@ -17,7 +17,6 @@ struct staged_position {
 
 struct staged_file {
     char *name;
-    const struct shape *shape;
     uint64_t rows;
     bool carries; /* a row has unchanged values that are known under another key */
     bool ended;   /* where deletes are soft: a TRUNCATE came later, and what is there ended */
@@ -34,12 +33,15 @@ struct staged_bounds {
 struct staged {
     struct staged *next;
     struct table *table;
+    const struct shape *shape;
     struct staged_file *files;
     size_t nfiles;
     size_t first_file; /* the ones before came before a TRUNCATE, and hold nothing any more (unless
                           deletes are soft) */
 
     struct staged_position as_of; /* of a snapshot */
+    char *defaults;               /* the file of them, see defaults.h; NULL: there are none */
+    const struct shape *before;   /* what the table had until this step, see table.stepped */
 
     /* Of the files that count. */
     bool cleared; /* the table was truncated, and older rows of the target are no more: */
@@ -51,10 +53,11 @@ struct staged {
     struct staged_chains *chains; /* NULL: no value was carried but in the first file */
 };
 
-/* The table's entry in a list, made at its end if there is none. */
+/* The last entry of the table in a list, if it has the table's newest shape; else a new one, at the
+ * end. */
 struct staged *staged_of(struct staged **list, struct table *t);
 
-/* Take `name` over for a new file of the table's newest shape. Pointers to files become void. */
+/* Take `name` over for a new file. Pointers to files become void. */
 struct staged_file *staged_add_file(struct staged *s, char *name);
 
 /* The table was truncated: everything so far is void, or has ended. */

@@ -54,7 +54,7 @@ static bool has_variable(const char *name)
 }
 
 /* What Unity Catalog does not take in names of schemas and tables. */
-static void require_name(const struct table *t, const char *what, const char *name)
+static void require_name(const struct shape *s, const char *what, const char *name)
 {
     bool good = *name && characters(name) <= NAME_MAX_CHARACTERS && !has_variable(name);
     for (const char *p = name; *p; p++)
@@ -64,10 +64,10 @@ static void require_name(const struct table *t, const char *what, const char *na
                 "\"%s\" cannot be the name of a %s in Unity Catalog (at most 255 characters, no "
                 "space, dot, slash, ${ or control character): rename it, look at --namespace and "
                 "--prefix, or leave the table out with pgcdc-read --exclude table=%s",
-                name, what, t->source);
+                name, what, s->source);
 }
 
-static void require_columns(const struct table *t, const struct shape *s)
+static void require_columns(const struct shape *s)
 {
     for (unsigned i = 0; i < s->ncolumns; i++) {
         const char *name = s->columns[i].name;
@@ -77,41 +77,45 @@ static void require_columns(const struct table *t, const struct shape *s)
                     "column \"%s\" cannot be replicated: names have at most 255 characters and no "
                     "${, and those that begin with _cdc_ are taken; rename it, or leave the table "
                     "out with pgcdc-read --exclude table=%s",
-                    name, t->source);
+                    name, s->source);
         for (unsigned k = 0; k < i; k++)
             if (names_equal(name, s->columns[k].name))
                 msg_die(EX_CONFIG,
                         "columns \"%s\" and \"%s\" differ only by case, which Databricks does not "
                         "tell apart: rename one, or leave the table out with pgcdc-read --exclude "
                         "table=%s",
-                        s->columns[k].name, name, t->source);
+                        s->columns[k].name, name, s->source);
     }
 }
 
 /* No two tables of the source have the same name there: of two that had it one is gone. */
-static void require_unique_table(const struct tables *all, const struct table *t)
+static void require_unique_table(const struct tables *all, const struct shape *s)
 {
-    for (const struct table *o = all->all; o; o = o->hh.next) {
-        if (o == t || strcmp(o->source, t->source) == 0 || !names_equal(o->schema, t->schema))
+    for (const struct table *t = all->all; t; t = t->hh.next) {
+        const struct shape *o = t->shape;
+        if (t->oid == s->relation->oid || strcmp(o->source, s->source) == 0 ||
+            !names_equal(o->schema, s->schema))
             continue;
-        if (names_equal(o->name, t->name))
+        if (names_equal(o->name, s->name))
             msg_die(EX_CONFIG,
                     "the tables %s and %s would both become %s.%s, for Databricks does not tell "
                     "names apart by case: rename one, look at --namespace and --prefix, or leave "
                     "one out with pgcdc-read --exclude",
-                    o->source, t->source, t->schema, t->name);
-        if (strcmp(o->schema, t->schema) != 0)
+                    o->source, s->source, s->schema, s->name);
+        if (strcmp(o->schema, s->schema) != 0)
             msg_die(EX_CONFIG,
                     "the schemas of %s and %s would both become %s, for Databricks does not tell "
                     "names apart by case: rename one, look at --namespace, or leave one out with "
                     "pgcdc-read --exclude",
-                    o->source, t->source, t->schema);
+                    o->source, s->source, s->schema);
     }
 }
 
-static bool same_columns(const struct relation *a, const struct relation *b)
+/* Whether both are one shape: the same columns, in a table of the same name. */
+static bool same_shape(const struct relation *a, const struct relation *b)
 {
-    if (a->ncolumns != b->ncolumns)
+    if (a->ncolumns != b->ncolumns || strcmp(a->schema, b->schema) != 0 ||
+        strcmp(a->table, b->table) != 0)
         return false;
     for (unsigned i = 0; i < a->ncolumns; i++) {
         const struct column *x = &a->columns[i], *y = &b->columns[i];
@@ -122,27 +126,18 @@ static bool same_columns(const struct relation *a, const struct relation *b)
     return true;
 }
 
-/* The relation comes again: take its name and file node, and free the rest. */
-static void refresh(struct relation *old, struct relation *r)
-{
-    char *schema = old->schema, *table = old->table;
-    old->schema = r->schema;
-    old->table = r->table;
-    old->relfilenode = r->relfilenode;
-    r->schema = schema;
-    r->table = table;
-    relation_free(r);
-}
-
-static struct shape *shape_new(struct relation *r, const struct types_options *types)
+static struct shape *shape_new(const struct tables *all, struct relation *r)
 {
     struct shape *s = mem_alloc(sizeof *s);
     s->relation = r;
+    s->source = mem_printf("%s.%s", r->schema, r->table);
+    s->schema = schema_name(all->names.namespace, r->schema);
+    s->name = mem_printf("%s%s", all->names.prefix, r->table);
     s->ncolumns = r->ncolumns;
     s->columns = mem_alloc(r->ncolumns * sizeof *s->columns);
     for (unsigned i = 0; i < r->ncolumns; i++) {
         const struct column *c = &r->columns[i];
-        types_column(c, c->key && !r->append, types, &s->columns[i]);
+        types_column(c, c->key && !r->append, &all->types, &s->columns[i]);
         s->nkey += s->columns[i].key;
     }
     s->kind = r->append ? LOG : s->nkey > 0 ? KEYED : MULTISET;
@@ -151,34 +146,24 @@ static struct shape *shape_new(struct relation *r, const struct types_options *t
     return s;
 }
 
-static void set_names(struct tables *all, struct table *t, const struct relation *r)
-{
-    free(t->source);
-    free(t->schema);
-    free(t->name);
-    t->source = mem_printf("%s.%s", r->schema, r->table);
-    t->schema = schema_name(all->names.namespace, r->schema);
-    t->name = mem_printf("%s%s", all->names.prefix, r->table);
-    require_name(t, "schema", t->schema);
-    require_name(t, "table", t->name);
-    require_unique_table(all, t);
-}
-
 struct table *tables_add(struct tables *all, struct relation *r)
 {
     struct table *t = tables_find(all, r->oid);
+    if (t && same_shape(t->shape->relation, r)) {
+        t->shape->relation->relfilenode = r->relfilenode;
+        relation_free(r);
+        return t;
+    }
+    struct shape *s = shape_new(all, r);
+    require_name(s, "schema", s->schema);
+    require_name(s, "table", s->name);
+    require_unique_table(all, s);
+    require_columns(s);
     if (!t) {
         t = mem_alloc(sizeof *t);
         t->oid = r->oid;
         HASH_ADD(hh, all->all, oid, sizeof t->oid, t);
     }
-    set_names(all, t, r);
-    if (t->shape && same_columns(t->shape->relation, r)) {
-        refresh(t->shape->relation, r);
-        return t;
-    }
-    struct shape *s = shape_new(r, &all->types);
-    require_columns(t, s);
     s->older = t->shape;
     t->shape = s;
     return t;
@@ -196,6 +181,9 @@ struct table *tables_find(const struct tables *all, uint64_t oid)
 static void shape_free(struct shape *s)
 {
     relation_free(s->relation);
+    free(s->schema);
+    free(s->name);
+    free(s->source);
     free(s->columns);
     free(s->staged);
     free(s);
@@ -211,9 +199,6 @@ void tables_free(struct tables *all)
             older = s->older;
             shape_free(s);
         }
-        free(t->schema);
-        free(t->name);
-        free(t->source);
         free(t);
     }
 }

@@ -11,11 +11,13 @@
  * event, where a key of the source means nothing. */
 enum table_kind { KEYED, MULTISET, LOG };
 
-/* What a `relation` frame said. It lives as long as its table: files of a batch may be of an older
+/* What a `relation` frame said. It lives as long as its table: steps of a batch may be of an older
  * shape than the table has when the batch closes. */
 struct shape {
     struct shape *older;
-    struct relation *relation;
+    struct relation *relation; /* the first that had it, but for the newest file node */
+    char *schema, *name;       /* in Databricks, without the catalog */
+    char *source;              /* schema.table in PostgreSQL, for messages */
     enum table_kind kind;
     bool soft; /* KEYED: rows that are gone stay, marked */
     unsigned ncolumns, nkey;
@@ -26,9 +28,8 @@ struct shape {
 
 struct table {
     uint32_t oid;
-    char *schema, *name; /* in Databricks, without the catalog */
-    char *source;        /* schema.table in PostgreSQL, for messages */
-    struct shape *shape; /* the newest */
+    struct shape *shape;         /* the newest */
+    const struct shape *stepped; /* that of its last step in this run; NULL: there was none */
     UT_hash_handle hh;
 };
 

@@ -1,8 +1,13 @@
 #include "value.h"
 
+#include <string.h>
+
 #include "array.h"
+#include "bytes.h"
 #include "hstore.h"
 #include "variant.h"
+
+enum { TEXT_SHOWN = 60 };
 
 struct place {
     struct parquet *parquet; /* NULL: only look whether all of it can be put */
@@ -99,6 +104,28 @@ enum convert_result value_put_checked(struct value_scratch *s, struct parquet *t
         c->form == FORM_HSTORE ? walk_map : walk_list;
     result = walk(s, (struct place){NULL, column}, c, text, len);
     return result == CONVERT_OK ? walk(s, (struct place){to, column}, c, text, len) : result;
+}
+
+void value_show(struct buf *b, const char *text, size_t len)
+{
+    size_t shown = len;
+    if (len > TEXT_SHOWN)
+        for (shown = TEXT_SHOWN; shown > 0 && (text[shown] & 0xc0) == 0x80;)
+            shown--;
+    buf_add(b, text, shown);
+    buf_str(b, shown < len ? "…" : "");
+}
+
+void value_put_copy(struct buf *line, const char *text, size_t len)
+{
+    static const char special[] = "\b\f\n\r\t\v\\", letters[] = "bfnrtv\\";
+    for (size_t i = 0; i < len; i++) {
+        bool plain = (unsigned char)text[i] >= ' ' ? text[i] != '\\' : text[i] == '\0';
+        const char *found = plain ? NULL : strchr(special, text[i]);
+        if (found)
+            *bytes_add(line, 1) = '\\';
+        *bytes_add(line, 1) = (uint8_t)(found ? letters[found - special] : text[i]);
+    }
 }
 
 void value_scratch_free(struct value_scratch *s)

@@ -32,6 +32,12 @@ static inline enum convert_result value_put(struct value_scratch *s, struct parq
     return result;
 }
 
+/* For messages: no more of a value than a line bears, in whole characters. */
+void value_show(struct buf *b, const char *text, size_t len);
+
+/* A field of a line of COPY: what would read as its structure is escaped. */
+void value_put_copy(struct buf *line, const char *text, size_t len);
+
 void value_scratch_free(struct value_scratch *s);
 
 #endif

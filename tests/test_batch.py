@@ -127,6 +127,29 @@ def test_a_new_shape_ends_the_part_in_the_middle_of_a_transaction():
     ]  # fmt: skip
 
 
+def test_a_shape_without_rows_closes_its_batch_by_itself():
+    wider = relation(columns=("id", "a", "b"), lsn=200)
+    with running("--min-interval", "300ms") as p:
+        p.send(*OPENING, *one_row(100))
+        p.wait_for_batches(1)
+        p.send(*one_row(200), wider, ["define", KEYED])  # and no checkpoint
+        p.wait_for_batches(2)
+        p.send(["define", KEYED])
+        p.wait_for_batches(3)
+    assert [f if f[0] in ("define", "batch") else f[0] for f in p.out[8:]] == [
+        *("part", "upsert", "part-end", "relation", ["define", KEYED]),
+        ["batch", 3, 105, 205, T0 + 200],
+        ["define", KEYED],
+        ["batch", 4, 205, 205, T0 + 200],
+    ]
+
+
+def test_a_shape_is_had_before_the_snapshot_that_comes_after_it():
+    snapshot = [["snapshot", KEYED, 1, 110, T0], ["snapshot-end", KEYED, 1, 110, 0]]
+    out = batch([*OPENING, ["define", KEYED], *snapshot, ["end", 110]])
+    assert [f[0] for f in out[3:]] == ["relation", "define", "batch", "snapshot-batch", "end"]
+
+
 def test_the_same_shape_again_does_not_end_the_part():
     frames = [*OPENING, ["begin", 100, T0, 1]]
     for seq in range(1, 4):
@@ -583,6 +606,8 @@ IMPOSSIBLE = {
     "two snapshots of a table": [*OPENING, *[["snapshot", KEYED, 1, 50, T0]] * 2],
     "snapshot with rows lost": [*OPENING, ["snapshot", KEYED, 1, 50, T0], ["snapshot-end", KEYED, 1, 50, 1]],
     "snapshot of another attempt": [*OPENING, ["snapshot", KEYED, 1, 50, T0], ["snapshot-end", KEYED, 2, 50, 0]],
+    "a shape to be had of an unannounced table": [*OPENING[:2], ["define", KEYED]],
+    "a shape to be had inside a transaction": [*OPENING, BEGIN, ["define", KEYED]],
     "fail without a code": [START, ["fail", 0]],
     "an operation that is none": [START, relation(unpublished=["select"])],
     "an OID too large": [*OPENING, BEGIN, ["insert", 1 << 32, 100, 1, ["1", "x"]]],

@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import msgpack
+import pyarrow.parquet
 import pytest
 
 from lib.merge import BINARY, UNCHANGED, column, convert, numeric, pack, relation, run, start
@@ -59,7 +60,10 @@ def test_a_batch_becomes_a_file_and_a_load_frame():
         "pgcdc.table": "public.t",
         "pgcdc.mode": "merge",
         "pgcdc.deletes": "hard",
+        "pgcdc.columns": '{"oid":9,"lsn":"0/1","seq":0,"columns":{"1":"id","2":"v"}}',
     }
+    assert (step["oid"], step["relation"], step["dropped"]) == (9, [1, 0], "keep")
+    assert "defaults" not in step
     assert "create" not in step and len(step["apply"]) == 2
 
 
@@ -82,6 +86,191 @@ def test_a_snapshot_of_an_empty_table_has_its_step():
     [step] = load["steps"]
     assert step["properties"]["pgcdc.batch"] == "run-1"
     assert "'pgcdc.batch' = 'run-1'" in step["create"][0] and step["files"] == []
+    assert '\'pgcdc.columns\' = \'{"oid":9,' in step["create"][0]
+
+
+# ---------------------------------------------------------------- shapes
+
+WIDE = relation(9, "public", "t", [*COLUMNS, column(3, "w", "text")], lsn=200, seq=4)
+WIDE_PART = [
+    ["part", 2, 0],
+    ["upsert", 9, 200, 5, 0, ["2", UNCHANGED, "y"], None],
+    ["part-end", 2, 1],
+]
+
+
+def steps_of(*frames, options=()):
+    """The steps of each load frame."""
+    return [load["steps"] for load in convert([start(), *frames, END], *options).loads]
+
+
+def names(step):
+    return [name for name, _, attnum in step["columns"] if attnum]
+
+
+def test_a_step_has_one_shape():
+    """Rows of another shape are another step of the table, in their order, which reads its own
+    files only."""
+    other = relation(8, "public", "u", COLUMNS)
+    third = [["part", 3, 0], ["clear", 9, 300, 1, 0], ["part-end", 3, 0]]
+    [steps] = steps_of(
+        *(TABLE, other, *PART, ["part", 7, 0], ["remove", 8, 100, 1, 0, ["1", None]]),
+        *(["part-end", 7, 1], WIDE, *WIDE_PART, TABLE, *third, BATCH),
+    )
+    assert [(step["source"], names(step), step["files"]) for step in steps] == [
+        ("public.t", ["id", "v"], ["1-9.parquet"]),
+        ("public.u", ["id", "v"], ["2-8.parquet"]),
+        ("public.t", ["id", "v", "w"], ["3-9.parquet"]),
+        ("public.t", ["id", "v"], []),
+    ]
+    assert [step["relation"] for step in steps] == [[1, 0], [1, 0], [200, 4], [1, 0]]
+    apply = "".join(steps[2]["apply"])
+    assert "3-9.parquet" in apply and "1-9.parquet" not in apply and "`w` = s.c3" in apply
+    assert "CAST" not in apply and "ELSE t.`v`" in apply
+    assert "NOT MATCHED BY SOURCE" in "".join(steps[3]["apply"])
+
+
+def test_the_same_shape_again_goes_on_with_its_step():
+    later = relation(9, "public", "t", COLUMNS, lsn=150)
+    [[step]] = steps_of(TABLE, *PART, later, ["define", 9], ["part", 2, 0], ROW, PART[2], BATCH)
+    assert step["files"] == ["1-9.parquet", "2-9.parquet"] and step["relation"] == [1, 0]
+
+
+def test_a_shape_without_rows_is_a_step_without_a_statement():
+    first, second = steps_of(
+        *(TABLE, *PART, WIDE, ["define", 9], ["define", 9], BATCH),
+        *(TABLE, ["define", 9], WIDE, ["define", 9], *WIDE_PART, BATCH),
+    )
+    assert [(names(s), s["files"], "apply" in s) for s in first + second] == [
+        (["id", "v"], ["1-9.parquet"], True),
+        (["id", "v", "w"], [], False),
+        (["id", "v"], [], False),
+        (["id", "v", "w"], ["2-9.parquet"], True),
+    ]
+
+
+def test_the_steps_of_a_table_that_is_renamed_in_mid_batch_have_both_names():
+    renamed = relation(9, "other", "t2", COLUMNS, lsn=200)
+    [steps] = steps_of(TABLE, *PART, renamed, ["part", 2, 0], ROW, PART[2], BATCH)
+    assert [s["table"] for s in steps] == [["cat", "public", "t"], ["cat", "other", "t2"]]
+    assert [s["source"] for s in steps] == ["public.t", "other.t2"]
+
+
+def test_dropped_columns_go_or_stay_as_is_wanted():
+    [[step]] = steps_of(TABLE, *PART, BATCH, options=("--dropped-columns", "drop"))
+    assert step["dropped"] == "drop"
+
+
+def test_the_property_with_the_columns_is_json_whatever_their_names():
+    odd = ["`ü'\\", 'a "b"', "tab\t"]
+    columns = [COLUMNS[0], *(column(10 + i, name, "text") for i, name in enumerate(odd))]
+    shape = relation(9, "public", "t", columns, lsn=0x1600000A0, seq=2**40)
+    [[step]] = steps_of(shape, ["define", 9], BATCH)
+    text = step["properties"]["pgcdc.columns"]
+    assert json.loads(text) == {
+        "oid": 9,
+        "lsn": "1/600000A0",
+        "seq": 2**40,
+        "columns": {"1": "id", "10": odd[0], "11": odd[1], "12": odd[2]},
+    }
+
+
+def added(oid=9, key=True, mode="merge", **more):
+    """A table to which columns were added with defaults."""
+    return relation(
+        oid,
+        "public",
+        f"t{oid}",
+        [
+            column(1, "id", "integer", key=key),
+            column(2, "n", "integer", missing="-7"),
+            column(4, "d", "date", missing="infinity"),
+            column(5, "text", "text", missing="a\tb\\c"),
+            column(6, "none", "text"),
+            column(7, "j", "jsonb", missing='{"a": 1}'),
+            column(8, "js", "jsonb", array=True, missing='{"{\\"x\\": 1}",NULL}'),
+            column(9, "empty", "text", missing=""),
+        ],
+        mode=mode,
+        **more,
+    )
+
+
+def test_older_rows_get_the_defaults_of_columns_that_are_new_in_the_run():
+    table, bag, log = added(), added(8, key=False), added(7, mode="append")
+    defines = [["define", 9], ["define", 8], ["define", 7]]
+    output = convert(
+        [start(), table, bag, log, *defines, BATCH, *defines, BATCH, END],
+        *("--json-type", "variant"),
+    )
+    keyed, keyless, appended = output.loads[0]["steps"]
+    assert keyed["defaults"] == {
+        "file": "1-9.parquet",
+        "columns": [
+            [2, "s.c2", "-7"],
+            [4, "s.c4", "infinity"],
+            [5, "s.c5", "a\\tb\\\\c"],
+            [7, "parse_json(s.c7)", '{"a": 1}'],
+            [8, "transform(s.c8, v -> parse_json(v))", '{"{\\\\"x\\\\": 1}",NULL}'],
+            [9, "s.c9", ""],
+        ],
+    }
+    assert keyed["files"] == ["1-9.parquet"] and keyed["rows"] == 0 and "apply" not in keyed
+    assert keyless["defaults"] == {**keyed["defaults"], "file": "2-8.parquet"}
+    assert "defaults" not in appended and appended["files"] == []
+    # it is said once
+    assert not any("defaults" in step or step["files"] for step in output.loads[1]["steps"])
+
+    rows = pyarrow.parquet.read_table(io.BytesIO(output.files["1-9.parquet"])).to_pylist()
+    assert rows == [
+        {
+            "c2": -7,
+            "c4": None,
+            "c5": "a\tb\\c",
+            "c7": '{"a": 1}',
+            "c8": ['{"x": 1}', None],
+            "c9": "",
+            "_cdc_unrepresentable": [("d", "infinity")],
+        }
+    ]
+
+
+def test_columns_that_the_table_had_in_the_step_before_need_no_default():
+    """Not in the shape before: that need not have had a step."""
+
+    def shape(lsn, *attnums):
+        columns = [column(n, f"c{n}", "integer", missing=str(n)) for n in attnums]
+        return relation(9, "public", "t", [COLUMNS[0], *columns], lsn=lsn)
+
+    snapshot = ["snapshot-batch", 1, 9, 1, 100, 0, 0]
+    loads = steps_of(
+        *(shape(1, 2), snapshot, ["define", 9], BATCH),
+        *(shape(2, 2, 3), shape(3, 2, 3, 4), ["define", 9], shape(4, 2, 5), ["define", 9], BATCH),
+        *(shape(5, 2, 3), ["snapshot-batch", 4, 9, 2, 100, 0, 0]),
+    )
+    found = [[c[0] for c in s.get("defaults", {"columns": []})["columns"]] for [*l] in loads for s in l]
+    assert found == [[], [], [3, 4], [5], []]
+
+
+def test_a_default_that_cannot_be_held_stops_where_a_value_would():
+    late = added()
+    fails(
+        *([start(), late, ["define", 9], BATCH], 65, "column=d", "value=infinity"),
+        options=["--on-unrepresentable", "error"],
+    )
+    key = relation(9, "public", "t", [column(1, "d", "date", key=True, missing="infinity")])
+    fails([start(), key, ["define", 9], BATCH], 65, "part of the key", "column=d")
+    wrong = relation(9, "public", "t", [COLUMNS[0], column(2, "i", "integer", missing="x")])
+    fails([start(), wrong, ["define", 9], BATCH], 65, "a default is not what PostgreSQL prints")
+
+
+def test_a_snapshot_has_one_shape():
+    part = [["part", 1, 9], ["upsert", 9, 50, 0, 0, ["1", "x"], None], ["part-end", 1, 1]]
+    fails([start(), TABLE, *part, WIDE], 65, "in the middle of its snapshot")
+    assert run([start(), TABLE, *part, TABLE, ["snapshot-batch", 1, 9, 1, 50, 0, 1], END])[0] == 0
+
+
+# ---------------------------------------------------------------- batches and snapshots
 
 
 def test_parts_of_a_snapshot_and_of_the_changes_keep_apart():
@@ -179,6 +368,7 @@ def test_a_failure_upstream_passes_silently():
     [
         ["upsert", 9, 100, 1, 0, ["1", "x"], None],  # outside of a part
         ["part-end", 1, 0],
+        ["define", 77],
         ["part", 1],
         ["batch", 1, 2, 3],
         ["snapshot-batch", 1, 77, 1, 1, 0, 0],
@@ -206,6 +396,8 @@ def test_frames_out_of_place_are_refused(bad):
         ["remove", 9, 100, 1, 0, [None, None]],
         ["part", 2, 0],
         ["batch", 1, 2, 3, 4],
+        ["define", 9],
+        TABLE,
         ["clear", 9, 2**63, 1, 0],
         ["retire", 9, 100, 1, 0, ["1", "x"], None],
         ["event", 9, 100, 1, 0, "i", ["1", "x"]],
@@ -252,6 +444,12 @@ def test_names_that_cannot_be_had(tables, words):
     fails([start(), *relations], 78, words)
 
 
+@pytest.mark.parametrize("attnums", [(1, 1), (2, 1), (1, 1601)])
+def test_attnums_go_up(attnums):
+    columns = [column(n, f"c{i}", "text") for i, n in enumerate(attnums)]
+    fails([start(), relation(9, "public", "t", columns)], 65, "attnums")
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -264,6 +462,7 @@ def test_names_that_cannot_be_had(tables, words):
         ["--numeric", "10,11"],
         ["--numeric", "10"],
         ["--on-unrepresentable", "maybe"],
+        ["--dropped-columns", "hide"],
     ],
 )
 def test_options_that_cannot_be(options):

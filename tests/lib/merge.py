@@ -143,8 +143,9 @@ class Loader:
         )
         urllib.request.urlopen(request, timeout=60).close()
 
-    def load(self, output):
-        """Applies all of it; returns the statements that were run."""
+    def load(self, output, alter=None):
+        """Applies all of it; returns the statements that were run. alter: statements that bring a
+        table to the shape of its step, by the step's number in its batch."""
         folder = f"{output.target['staging']}/{output.run}"
         permit = f"{folder}/permit.parquet"
         self.put(permit, output.target["permit"])
@@ -152,7 +153,9 @@ class Loader:
             self.put(f"{folder}/{name}", data)
         statements = []
         for load in output.loads:
-            for step in load["steps"]:
+            for number, step in enumerate(load["steps"]):
+                for statement in (alter or {}).get(number, ()):
+                    self.api.query(statement)
                 table = tuple(step["table"])
                 self.api.query(
                     "CREATE SCHEMA IF NOT EXISTS " + databricks.quote(table[0], table[1])

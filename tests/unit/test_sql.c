@@ -93,8 +93,8 @@ static void test_a_plain_batch_gets_a_plain_merge(void **state)
 {
     (void)state;
     struct staged *s = begin("it", 1);
-    staged_bound(s, &s->table->shape->columns[0].parquet, &(union parquet_value){.i = -5});
-    staged_bound(s, &s->table->shape->columns[0].parquet, &(union parquet_value){.i = 7});
+    staged_bound(s, &s->shape->columns[0].parquet, &(union parquet_value){.i = -5});
+    staged_bound(s, &s->shape->columns[0].parquet, &(union parquet_value){.i = 7});
     assert_string_equal(
         change(s),
         "MERGE INTO `cat`.`Sch`.`t``ab` AS t\n"
@@ -173,7 +173,7 @@ static void test_a_truncate_voids_what_came_before(void **state)
     (void)state;
     struct staged *s = begin("it", 1);
     staged_set_unchanged(s, 2);
-    staged_bound(s, &s->table->shape->columns[0].parquet, &(union parquet_value){.i = 1});
+    staged_bound(s, &s->shape->columns[0].parquet, &(union parquet_value){.i = 1});
     staged_clear(s, &(struct staged_position){500, 3, 0});
     change(s);
     assert_false(has("1.parquet"));
@@ -182,7 +182,7 @@ static void test_a_truncate_voids_what_came_before(void **state)
     assert_int_equal(count("`?`"), 1);
 
     staged_add_file(s, mem_strdup("2.parquet"));
-    staged_bound(s, &s->table->shape->columns[0].parquet, &(union parquet_value){.i = 2});
+    staged_bound(s, &s->shape->columns[0].parquet, &(union parquet_value){.i = 2});
     change(s);
     assert_true(has("2.parquet") && has("NOT MATCHED BY SOURCE"));
     assert_true(has("BETWEEN 2 AND 2")); /* not of what is void */
@@ -234,7 +234,7 @@ static void test_bounds_of_texts_are_quoted_and_short(void **state)
 {
     (void)state;
     struct staged *s = begin("tt", 1);
-    const struct parquet_column *c = &s->table->shape->columns[0].parquet;
+    const struct parquet_column *c = &s->shape->columns[0].parquet;
     staged_bound(s, c, &(union parquet_value){.bytes = {"it's\\", 5}});
     change(s);
     assert_true(has("BETWEEN 'it\\'s\\\\' AND 'it\\'s\\\\'"));
