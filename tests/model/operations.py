@@ -10,10 +10,12 @@ import itertools
 import json
 import random
 
-from model import tables
+from model import ddl, tables
+from model.shape import EXTRA
 
 # dbx-load's most delicate moments are too short to be met by chance.
 FAILPOINTS = ("before-post", *4 * ("after-post",), "after-success", "between-tables")
+DDL = 0.04  # how much of what sessions do
 VICTIMS = ("pgcdc-read", "cdc-batch", "cdc-merge", "dbx-load", "dbx-load", "all", "all", "postgres")
 
 
@@ -28,6 +30,7 @@ def generate(seed, count):
         "min_interval": r.choice(("0s", "1s", "2s")),
         "in_flight": r.choice((1, 2, 3)),
         "create_slot": r.random() < 0.5,
+        "dropped": r.choice(("keep", "drop")),
         "failpoint": None,
     }
     if r.random() < 0.3:  # in place of a kill between two operations
@@ -141,7 +144,27 @@ class Maker:
         if r.random() < 0.008:
             return self.truncate()
         table = tables.BY_NAME[r.choice(self.focus)]
-        rows = session.rows[table.name]
+        if r.random() < DDL:
+            return self.change_shape(table, number, session)
+        return self.change_rows(table, number, session.rows[table.name])
+
+    def change_shape(self, table, number, session):
+        """DDL, once or several times, and rows between."""
+        operations = []
+        for _ in range(self.r.choice((1, 1, 2, 3))):
+            operation = ddl.make(self.r, table, self.fresh)
+            if operation["do"] == "recreate":
+                for one in self.sessions:
+                    one.rows[table.name].clear()
+            if operation["do"] == "vacuum":
+                session.saved = []
+                return [*operations, {"do": "commit"}, operation]
+            operations.append(operation)
+            if self.r.random() < 0.6:
+                operations += self.change_rows(table, number, session.rows[table.name])
+        return operations
+
+    def change_rows(self, table, number, rows):
         changes = (self.update, 8), (self.move, 3), (self.chain, 2), (self.swap, 2), (
             self.there_and_back, 1), (self.delete, 2), (self.again, 2), (self.upsert, 2), (
             self.insert, 2)  # fmt: skip
@@ -149,7 +172,7 @@ class Maker:
             changes = ((self.insert, 1),)
         elif len(rows) < tables.KEYS - 2:
             changes += ((self.insert, 4),)
-        change = r.choices([c for c, _ in changes], [weight for _, weight in changes])[0]
+        change = self.r.choices([c for c, _ in changes], [weight for _, weight in changes])[0]
         return [{**operation, "table": table.name} for operation in change(table, number, rows)]
 
     def key(self, table, number, n):
@@ -191,7 +214,15 @@ class Maker:
             new.append(self.new_row(table, self.key(table, number, n)))
         if not table.keyed and r.random() < 0.5:
             new *= 2
-        return [{"do": "insert", "rows": new}]
+        return [{"do": "insert", "rows": new, **self.more()}]
+
+    def more(self):
+        """Values of columns that may have been added."""
+        return {"more": self.some_extra()} if self.r.random() < 0.2 else {}
+
+    def some_extra(self):
+        column = self.r.choice(EXTRA)
+        return {column.name: tables.value(column.kind, self.fresh, self.r)}
 
     def upsert(self, table, number, rows):
         (n,) = self.pick(rows)
@@ -207,9 +238,10 @@ class Maker:
 
     def some_values(self, table):
         kinds = {c.name: c.kind for c in table.columns}
-        return {
+        values = {
             name: tables.value(kinds[name], self.fresh, self.r) for name in self.some_columns(table)
         }
+        return {**values, **self.some_extra()} if self.r.random() < 0.2 else values
 
     def update(self, table, number, rows):
         count = self.r.choice((1, 1, 1, 3))

@@ -1,13 +1,15 @@
 """The source of a run: its tables, and the sessions that carry out operations on them.
 
 Nothing ever waits for a lock, so that what a list does depends on the list alone: sessions own
-their keys, and who is in the way of a TRUNCATE, or of others because of one, commits first.
+their keys, and who is in the way of a TRUNCATE or of DDL, or of others because of one, commits first.
 """
 
 import collections
 
 import psycopg
 
+from model import ddl
+from model.shape import EXTRA, FILLER, Shape
 from model.tables import BY_NAME, text
 
 
@@ -43,16 +45,37 @@ class Source:
         elif do in ("rollback", "savepoint", "back"):
             getattr(session, do)()
         else:
-            names = operation.get("tables") or [operation["table"]]
-            places = {BY_NAME[name].parent or name for name in names}
-            truncates = do == "truncate"
-            for other in self.sessions:
-                if other is not session and other.is_in_the_way(places, truncates):
-                    self.commit(other)
-            session.run(*STATEMENTS[do](operation))
-            session.touched |= places
-            if truncates:
-                session.truncated |= places
+            self.change(session, operation)
+
+    def change(self, session, operation):
+        """Carries out what changes tables, their rows or their shape."""
+        do, alone = operation["do"], operation["do"] not in ROWS
+        names = operation.get("tables") or [operation["table"]]
+        places = {BY_NAME[name].parent or name for name in names}
+        places |= {"publication"} if do == "recreate" else set()
+        for other in self.sessions:
+            if other is not session and other.is_in_the_way(places, alone):
+                self.commit(other)
+        for statement in self.statements(session, operation):
+            if do == "vacuum":
+                self.commit(session)
+                session.run_alone(*statement)
+            else:
+                session.run(*statement)
+        session.touched |= places
+        if alone:
+            session.held |= places
+
+    def statements(self, session, operation):
+        """(text, values) of each that the operation needs, now."""
+        if operation["do"] == "truncate":
+            return [truncate(operation)]
+        table = BY_NAME[operation["table"]]
+        shape = Shape(table, session.connection)
+        if operation["do"] in ROWS:
+            statement = ROWS[operation["do"]](Statement(operation, table, shape))
+            return [statement] if statement else []
+        return [(sql,) for sql in ddl.statements(operation, table, shape)]
 
     def commit(self, *sessions):
         """Commits what these sessions have open, by default all of them."""
@@ -73,13 +96,19 @@ class Session:
         self.commit()
 
     def ended(self):
-        self.touched, self.truncated, self.savepoints = set(), set(), 0
+        self.touched, self.held, self.savepoints = set(), set(), 0
 
-    def is_in_the_way(self, places, truncates):
-        return bool(places & (self.touched if truncates else self.truncated))
+    def is_in_the_way(self, places, alone):
+        return bool(places & (self.touched if alone else self.held))
 
     def run(self, statement, values=None):
         self.connection.execute(statement, values)
+
+    def run_alone(self, statement):
+        """For what cannot be done in a transaction."""
+        self.connection.autocommit = True
+        self.run(statement)
+        self.connection.autocommit = False
 
     def commit(self):
         self.connection.commit()
@@ -104,30 +133,41 @@ class Session:
 
 
 class Statement:
-    """A statement of one table that is being written."""
+    """A statement of one table that is being written. Columns that are not there are left out."""
 
-    def __init__(self, operation):
-        self.operation = operation
-        self.table = BY_NAME[operation["table"]]
-        self.name = escaped(self.table.name)
-        self.columns = {column.name: column for column in self.table.columns}
+    def __init__(self, operation, table, shape):
+        self.operation, self.table, self.shape = operation, table, shape
+        self.name = escaped(table.name)
         self.values = []
 
-    def put(self, column, plain):
-        self.values.append(text(plain))
+    def column(self, name):
+        return escaped(self.shape.columns[name].name)
+
+    def key(self):
+        return [column.name for column in self.table.key_columns()]
+
+    def present(self, names):
+        return [name for name in names if name in self.shape.columns]
+
+    def is_not_null(self, name):
+        return name in self.shape.columns and self.shape.columns[name].notnull
+
+    def put(self, name, plain):
+        column = self.shape.columns[name]
+        filler = FILLER[column.kind] if plain is None and column.notnull else None
+        self.values.append(filler or text(plain))
         return f"%s::{column.type}"
 
-    def assign(self, names, values):
+    def assign(self, values):
         return [
-            f"{escaped(name)} = {self.put(self.columns[name], plain)}"
-            for name, plain in zip(names, values)
+            f"{self.column(name)} = {self.put(name, values[name])}" for name in self.present(values)
         ]
 
     def is_key(self, key, alias="t"):
         equals = "=" if self.table.keyed else "IS NOT DISTINCT FROM"
         return " AND ".join(
-            f"{alias}.{escaped(column.name)} {equals} {self.put(column, plain)}"
-            for column, plain in zip(self.table.key_columns(), key)
+            f"{alias}.{self.column(name)} {equals} {self.put(name, plain)}"
+            for name, plain in zip(self.key(), key)
         )
 
     def where(self):
@@ -145,58 +185,54 @@ class Statement:
         return f"EXISTS (SELECT FROM {parent.name} AS p WHERE p.{key.name} = {value})"
 
 
-def insert(operation):
-    s = Statement(operation)
-    names = [escaped(name) for name in order(s.table)]
+def insert(s):
+    more = s.operation.get("more", {})  # of added columns; the others have their defaults
+    needed = [c.name for c in EXTRA if s.is_not_null(c.name)]
+    more = {**dict.fromkeys(needed), **more}
+    order = s.key() + [column.name for column in s.table.other_columns()]
+    names = s.present([*order, *more])
     rows = ", ".join(
-        "("
-        + ", ".join(s.put(s.columns[name], plain) for name, plain in zip(order(s.table), row))
-        + ")"
-        for row in operation["rows"]
+        "(" + ", ".join(s.put(name, row[name]) for name in names) + ")"
+        for row in ({**dict(zip(order, values)), **more} for values in s.operation["rows"])
     )
-    listed = ", ".join(names)
-    sql = f"INSERT INTO {s.name} ({listed}) SELECT * FROM (VALUES {rows}) AS v ({listed})"
+    listed = ", ".join(map(s.column, names))
+    key = ", ".join(map(s.column, s.key()))
+    sql = (
+        f"INSERT INTO {s.name} ({listed}) SELECT * FROM (VALUES {rows}) AS v ({listed}) WHERE true"
+    )
     if s.table.parent:
-        sql += f" WHERE {s.can_refer('v.' + names[0])}"
-    if operation.get("update") and s.table.keyed:
-        key = ", ".join(escaped(column.name) for column in s.table.key_columns())
-        taken = ", ".join(f"{escaped(c)} = excluded.{escaped(c)}" for c in operation["update"])
-        sql += f" ON CONFLICT ({key}) DO UPDATE SET {taken}"
-    else:
-        sql += " ON CONFLICT DO NOTHING"
-    return sql, s.values
+        sql += f" AND {s.can_refer('v.' + s.column(s.key()[0]))}"
+    if s.table.keyed and not s.shape.primary_key:  # keys stay what they were
+        sql += f" AND ({key}) NOT IN (SELECT {key} FROM {s.name})"
+    elif s.present(s.operation.get("update", ())) and s.table.keyed:
+        taken = map(s.column, s.present(s.operation["update"]))
+        taken = ", ".join(f"{name} = excluded.{name}" for name in taken)
+        return sql + f" ON CONFLICT ({key}) DO UPDATE SET {taken}", s.values
+    return sql + " ON CONFLICT DO NOTHING", s.values
 
 
-def order(table):
-    """The names of the columns as rows have them: the key first."""
-    return [column.name for column in table.key_columns() + table.other_columns()]
+def update(s):
+    changes = s.assign(s.operation["set"])
+    if not changes:
+        return None
+    return f"UPDATE {s.name} AS t SET {', '.join(changes)} WHERE {s.where()}", s.values
 
 
-def update(operation):
-    s = Statement(operation)
-    changes = ", ".join(s.assign(operation["set"], operation["set"].values()))
-    return f"UPDATE {s.name} AS t SET {changes} WHERE {s.where()}", s.values
-
-
-def move(operation):
-    s = Statement(operation)
-    key = [column.name for column in s.table.key_columns()]
-    changes = s.assign(key, operation["to"])
-    changes += s.assign(operation["set"], operation["set"].values())
+def move(s):
+    changes = s.assign(dict(zip(s.key(), s.operation["to"])))
+    changes += s.assign(s.operation["set"])
     sql = f"UPDATE {s.name} AS t SET {', '.join(changes)} WHERE {s.where()}"
     if s.table.keyed:
         sql += (
-            f" AND NOT EXISTS (SELECT FROM {s.name} AS o WHERE {s.is_key(operation['to'], 'o')}"
+            f" AND NOT EXISTS (SELECT FROM {s.name} AS o WHERE {s.is_key(s.operation['to'], 'o')}"
             " AND (o.tableoid, o.ctid) <> (t.tableoid, t.ctid))"
         )
     if s.table.parent:
-        first = s.table.key_columns()[0]
-        sql += " AND " + s.can_refer(s.put(first, operation["to"][0]))
+        sql += " AND " + s.can_refer(s.put(s.key()[0], s.operation["to"][0]))
     return sql, s.values
 
 
-def delete(operation):
-    s = Statement(operation)
+def delete(s):
     return f"DELETE FROM {s.name} AS t WHERE {s.where()}", s.values
 
 
@@ -210,10 +246,4 @@ def escaped(name):
     return name.replace("%", "%%")
 
 
-STATEMENTS = {
-    "insert": insert,
-    "update": update,
-    "move": move,
-    "delete": delete,
-    "truncate": truncate,
-}
+ROWS = {"insert": insert, "update": update, "move": move, "delete": delete}

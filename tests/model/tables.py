@@ -180,7 +180,7 @@ TABLES = (
     ),
     Table(
         '"Größe"."MiXed-""Näme"""',
-        """CREATE SCHEMA "Größe";
+        """CREATE SCHEMA IF NOT EXISTS "Größe";
            CREATE TABLE "Größe"."MiXed-""Näme""\" ("Select" int, "two words" text, "b`d.y" text,
              "X%s" boolean, PRIMARY KEY ("Select", "two words"));
            ALTER TABLE "Größe"."MiXed-""Näme""\" ALTER "b`d.y" SET STORAGE EXTERNAL""",

@@ -1,0 +1,195 @@
+"""DDL: makes operations, and of an operation the statements. None, if it does not fit the table as
+it is: what is there already is not added again."""
+
+from model import tables
+from model.shape import EXTRA, FILLER, OTHER, TYPES, second
+
+REFERRED = {table.parent for table in tables.TABLES}
+KEYS = {"pair": ("a", "b"), "odd": ("f", "n", "t"), "child": ("item", "line"),
+        '"Größe"."MiXed-""Näme"""': ('"Select"', '"two words"')}  # fmt: skip
+
+
+# ---------------------------------------------------------------- operations
+
+
+def make(r, table, fresh):
+    """One operation, by chance. What it does to a table that it does not fit is nothing."""
+    others = [c for c in (*table.other_columns(), *EXTRA) if c.kind != "number"]
+    column = r.choice(others)
+    kinds = [c for c in others if c.kind == column.kind and c is not column]
+    choices = [(add, 6), (drop, 3), (rename, 4), (retype, 3), (nulls, 2), (comment, 1), (vacuum, 1)]
+    choices += [(swap, 3)] if kinds else []
+    choices += [(identity, 2)] if table.name != "part" else []
+    choices += [(key, 2)] if table.name in KEYS else []
+    choices += [(recreate, 1)] if table.name not in REFERRED else []
+    chosen = r.choices([c for c, _ in choices], [weight for _, weight in choices])[0]
+    return {**chosen(r, table, column, kinds, fresh), "table": table.name}
+
+
+def add(r, _table, column, _others, fresh):
+    default = r.choice((
+        {}, {}, {"default": tables.value(column.kind, fresh, r)},
+        {"default": tables.value(column.kind, fresh, r)}, {"volatile": r.random() < 0.5},
+    ))  # fmt: skip
+    return {"do": "add", "column": column.name, **default}
+
+
+def drop(_r, _table, column, _others, _fresh):
+    return {"do": "drop", "column": column.name}
+
+
+def rename(r, table, column, others, _fresh):
+    """To its other name, or to that of another column, which may have been dropped."""
+    keys = [] if table.name in REFERRED else table.key_columns()
+    if others and r.random() < 0.4:
+        return {"do": "rename", "column": column.name, "to": r.choice(others).name}
+    return {"do": "rename", "column": r.choice([column, column, *keys]).name}
+
+
+def swap(r, _table, column, others, _fresh):
+    return {"do": "swap", "columns": [column.name, r.choice(others).name]}
+
+
+def retype(r, _table, column, _others, _fresh):
+    return {"do": "retype", "column": column.name, "type": r.choice(TYPES[column.kind]),
+            "other": r.random() < 0.4}  # fmt: skip
+
+
+def nulls(r, _table, column, _others, _fresh):
+    return {"do": "nulls", "column": column.name, "allowed": r.random() < 0.5}
+
+
+def comment(r, _table, column, _others, fresh):
+    return {"do": "comment", "column": r.choice((None, column.name)), "text": f"it's {fresh()}"}
+
+
+def identity(r, table, _column, _others, _fresh):
+    to = ["FULL", "DEFAULT"] + ["USING INDEX coded_code_key"] * (table.name == "coded")
+    return {"do": "identity", "to": r.choice(to)}
+
+
+def key(r, table, _column, _others, _fresh):
+    columns = r.sample(KEYS[table.name], len(KEYS[table.name]))
+    return {"do": "key", "columns": r.choice((columns, columns, []))}
+
+
+def recreate(_r, _table, _column, _others, _fresh):
+    return {"do": "recreate"}
+
+
+def vacuum(_r, _table, _column, _others, _fresh):
+    return {"do": "vacuum"}
+
+
+# ---------------------------------------------------------------- statements
+
+
+def statements(operation, table, shape):
+    """A list of statements, in the order in which they are to be run."""
+    return list(STATEMENTS[operation["do"]](operation, table, shape))
+
+
+def add_sql(operation, table, shape):
+    kind = next(c.kind for c in (*table.columns, *EXTRA) if c.name == operation["column"])
+    if operation["column"] in shape.columns:
+        return
+    default = ""
+    if "volatile" in operation:
+        default = f" DEFAULT {OTHER[kind].format('random()')}"
+    elif operation.get("default") is not None:
+        default = f" DEFAULT {literal(tables.text(operation['default']))}"
+    type_ = TYPES[kind][0]
+    yield f"ALTER TABLE {table.name} ADD {operation['column']} {type_}{default}"
+
+
+def drop_sql(operation, table, shape):
+    name = shape.name(operation["column"])
+    if name:
+        yield f"ALTER TABLE {table.name} DROP {name}"
+
+
+def rename_sql(operation, table, shape):
+    column, name = operation["column"], shape.name(operation["column"])
+    to = operation.get("to") or (second(column) if name == column else column)
+    if name and (to not in shape.columns or to == column):
+        yield f"ALTER TABLE {table.name} RENAME {name} TO {to}"
+
+
+def swap_sql(operation, table, shape):
+    a, b = map(shape.name, operation["columns"])
+    if a and b:
+        for here, there in ((a, "tmp"), (b, a), ("tmp", b)):
+            yield f"ALTER TABLE {table.name} RENAME {here} TO {there}"
+
+
+def retype_sql(operation, table, shape):
+    column = shape.columns.get(operation["column"])
+    if not column:
+        return
+    types, to = TYPES[column.kind], operation["type"]
+    wider = column.type in types and types.index(to) >= types.index(column.type)
+    using = ""
+    if operation["other"] or not wider:
+        using = f" USING ({OTHER[column.kind].format(column.name)})::{to}"
+    change = f"ALTER {column.name} TYPE {to}{using}"
+    yield f"ALTER TABLE {table.name} ALTER {column.name} DROP DEFAULT, {change}"
+
+
+def nulls_sql(operation, table, shape):
+    column = shape.columns.get(operation["column"])
+    if column and operation["allowed"]:
+        yield f"ALTER TABLE {table.name} ALTER {column.name} DROP NOT NULL"
+    elif column:
+        filler = literal(FILLER[column.kind])
+        yield f"UPDATE {table.name} SET {column.name} = {filler} WHERE {column.name} IS NULL"
+        yield f"ALTER TABLE {table.name} ALTER {column.name} SET NOT NULL"
+
+
+def comment_sql(operation, table, shape):
+    name = operation["column"] and shape.name(operation["column"])
+    what = f"COLUMN {table.name}.{name}" if name else f"TABLE {table.name}"
+    yield f"COMMENT ON {what} IS {literal(operation['text'])}"
+
+
+def identity_sql(operation, table, shape):
+    if shape.primary_key or operation["to"] == "FULL":  # without either, rows could not be changed
+        yield f"ALTER TABLE {table.name} REPLICA IDENTITY {operation['to']}"
+
+
+def key_sql(operation, table, shape):
+    if shape.primary_key:
+        if not operation["columns"]:
+            yield f"ALTER TABLE {table.name} REPLICA IDENTITY FULL"
+        yield f'ALTER TABLE {table.name} DROP CONSTRAINT "{shape.primary_key.replace(chr(34), chr(34) * 2)}"'
+    if operation["columns"]:
+        columns = ", ".join(map(shape.name, operation["columns"]))
+        yield f"ALTER TABLE {table.name} ADD PRIMARY KEY ({columns})"
+
+
+def recreate_sql(_operation, table, _shape):
+    yield f"DROP TABLE {table.name}"
+    yield from table.make.split(";\n")
+    yield f"ALTER PUBLICATION pub ADD TABLE {table.name}"
+
+
+def vacuum_sql(_operation, table, _shape):
+    yield f"VACUUM FULL {table.name}"
+
+
+def literal(text):
+    return "NULL" if text is None else "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+STATEMENTS = {
+    "add": add_sql,
+    "drop": drop_sql,
+    "rename": rename_sql,
+    "swap": swap_sql,
+    "retype": retype_sql,
+    "nulls": nulls_sql,
+    "comment": comment_sql,
+    "identity": identity_sql,
+    "key": key_sql,
+    "recreate": recreate_sql,
+    "vacuum": vacuum_sql,
+}
