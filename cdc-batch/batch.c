@@ -63,13 +63,26 @@ unsigned batcher_failures(const struct batcher *b)
 
 /* ------------------------------------------------------------------ parts and batches */
 
+/* The target is to have the shape of the table, whether rows come or not. */
+static void define(struct batcher *b, struct table *t)
+{
+    msgpack_pack_uint32(stream_frame(b->out, "define", 1), t->oid);
+    stream_done(b->out);
+    t->shown = t->in_batch = b->written = true;
+}
+
 static void write_part(struct batcher *b)
 {
-    for (struct table *t = b->fold.changed; t; t = t->next)
+    bool written = part_write(b->out, b->parts + 1, &b->fold);
+
+    b->parts += written;
+    b->written |= written;
+    for (struct table *t = b->fold.changed; t; t = t->next) {
         t->in_batch = true;
-    if (part_write(b->out, b->parts + 1, &b->fold)) {
-        b->parts++;
-        b->written = true;
+        if (part_has(t))
+            t->shown = true;
+        else if (!t->shown) /* pgcdc-read counts on the changes to show it */
+            define(b, t);
     }
     fold_reset(&b->fold);
 }
@@ -340,6 +353,7 @@ static void take_snapshot_end(struct batcher *b, struct frame *f)
         close_batch(b);
     }
     write_snapshot_part(b, one);
+    t->shown = true;
     msgpack_packer *pk = stream_frame(b->out, "snapshot-batch", 6);
     msgpack_pack_uint64(pk, ++b->batches);
     msgpack_pack_uint32(pk, one->oid);
@@ -353,16 +367,14 @@ static void take_snapshot_end(struct batcher *b, struct frame *f)
     flow_snapshot_closed(b->flow, b->batches);
 }
 
-/* A table changed its shape, and its target is to have it, even if no row comes. */
+/* A table changed its shape, and no row has come since. */
 static void take_define(struct batcher *b, struct frame *f)
 {
     struct table *t = frame_table(b, f);
 
     if (b->in_transaction)
         frame_bad(f, "a shape is to be had at once inside a transaction");
-    stream_forward(b->out, f);
-    t->in_batch = true;
-    b->written = true;
+    define(b, t);
 }
 
 static void take_message(struct batcher *b, struct frame *f)

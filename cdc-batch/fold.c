@@ -89,6 +89,7 @@ struct table *fold_shape(struct fold *f, struct relation *shape, struct mp defin
         HASH_ADD(hh, f->tables, oid, sizeof t->oid, t);
     }
     t->shape = shape;
+    t->shown = false;
     t->kind = kind_of(shape);
     buf_add(&t->definition, definition.p, mp_size(definition));
     t->keyless = shape->nkey == 0;

@@ -61,9 +61,9 @@ struct table {
     unsigned nkey, *key;  /* the columns of the key; all of them if keyless */
     struct position last; /* of its last change */
     bool changed;         /* in the list of the part */
-    bool in_batch; /* an earlier part of the open batch holds changes of it, or it got its shape in
-                      it */
-    bool cleared;  /* truncated in this part, at clear */
+    bool shown;           /* rows of this shape were handed on, or `define` */
+    bool in_batch;        /* the open batch has changes of it in an earlier part, or `define` */
+    bool cleared;         /* truncated in this part, at clear */
     struct position clear;
     struct net *nets; /* by key */
     struct event *events, **events_end;

@@ -3,15 +3,21 @@
 #include "kinds.h"
 #include "out.h"
 
+bool part_has(const struct table *t)
+{
+    if (t->cleared || t->events)
+        return true;
+    for (const struct net *n = t->nets; n; n = n->hh.next)
+        if (n->kind != NET_COUNT || n->count)
+            return true;
+    return false;
+}
+
 static bool has_rows(const struct fold *f)
 {
-    for (const struct table *t = f->changed; t; t = t->next) {
-        if (t->cleared || t->events)
+    for (const struct table *t = f->changed; t; t = t->next)
+        if (part_has(t))
             return true;
-        for (const struct net *n = t->nets; n; n = n->hh.next)
-            if (n->kind != NET_COUNT || n->count)
-                return true;
-    }
     return false;
 }
 

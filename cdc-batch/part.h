@@ -7,6 +7,9 @@
 #include "fold.h"
 #include "stream.h"
 
+/* Whether the changes of a table do not cancel each other out. */
+bool part_has(const struct table *t);
+
 /* False: the changes cancel each other out (a row added to and removed from a table without a key),
  * and nothing was written. The fold is left as it is. */
 bool part_write(struct stream_out *out, uint64_t part, const struct fold *f);

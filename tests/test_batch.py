@@ -99,14 +99,29 @@ def test_truncate_of_several_tables_is_a_clear_in_each():
 
 
 def test_changes_that_cancel_out_make_a_batch_without_parts():
+    """But the shape that they had is to be had: that is said, once."""
+    nothing = ("insert", KEYLESS, ["1", "x"]), ("delete", KEYLESS, ["1", "x"])
     out = batch(
         [
             *OPENING,
-            *transaction(100, ("insert", KEYLESS, ["1", "x"]), ("delete", KEYLESS, ["1", "x"])),
-            ["end", 105],
-        ]
-    )
-    assert changes_of(out) == [START, ["batch", 2, 50, 105, T0 + 100], ["end", 105]]
+            *transaction(100, *nothing),
+            *transaction(200, *nothing),
+            *transaction(300, ("insert", KEYED, ["1", "x"]), *nothing),
+            ["end", 305],
+        ],
+        "--min-interval", "0s",
+    )  # fmt: skip
+    assert changes_of(out) == [
+        START,
+        ["define", KEYLESS],
+        ["batch", 2, 50, 105, T0 + 100],
+        ["batch", 3, 105, 205, T0 + 200],
+        ["part", 1, 0],
+        ["upsert", KEYED, 300, 1, T0 + 300, ["1", "x"], None],
+        ["part-end", 1, 1],
+        ["batch", 4, 205, 305, T0 + 300],
+        ["end", 305],
+    ]
 
 
 def test_a_new_shape_ends_the_part_in_the_middle_of_a_transaction():
