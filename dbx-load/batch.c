@@ -116,9 +116,36 @@ static void unpack_columns(struct batch *b, struct frame *f, struct step *s)
             frame_bad(f, "a column is not name, type and attnum");
         s->columns[i].name = text(b, f);
         s->columns[i].type = text(b, f);
-        for (unsigned k = 2; k < n; k++)
+        s->columns[i].attnum = (int)(frame_uint(f) & 0xffff);
+        for (unsigned k = 3; k < n; k++)
             frame_any(f);
     }
+}
+
+static void unpack_defaults(struct batch *b, struct frame *f, struct step *s)
+{
+    size_t len;
+
+    for (unsigned n = frame_map(f); n; n--) {
+        const char *key = frame_str(f, &len);
+        if (is(key, len, "file")) {
+            s->defaults_file = text(b, f);
+        } else if (is(key, len, "columns")) {
+            s->ndefaults = frame_array(f);
+            s->defaults = room(b, f, s->ndefaults, sizeof *s->defaults);
+            for (unsigned i = 0; i < s->ndefaults; i++) {
+                if (frame_array(f) != 3)
+                    frame_bad(f, "a default is not attnum, expression and text");
+                s->defaults[i].attnum = (int)(frame_uint(f) & 0xffff);
+                s->defaults[i].expression = text(b, f);
+                s->defaults[i].text = text(b, f);
+            }
+        } else {
+            frame_any(f);
+        }
+    }
+    if (!s->defaults_file || !batch_name_is_safe(s->defaults_file))
+        frame_bad(f, "defaults lack their file, or it has an unsafe name");
 }
 
 static void unpack_properties(struct batch *b, struct frame *f, struct step *s)
@@ -145,6 +172,17 @@ static void unpack_step(struct batch *b, struct frame *f, struct step *s)
             s->name = text(b, f);
         } else if (is(key, len, "source")) {
             s->source = text(b, f);
+        } else if (is(key, len, "oid")) {
+            s->oid = (uint32_t)frame_uint(f);
+        } else if (is(key, len, "relation")) {
+            if (frame_array(f) != 2)
+                frame_bad(f, "the position of a relation is not LSN and ordinal");
+            s->relation.lsn = frame_uint(f);
+            s->relation.seq = frame_uint(f);
+        } else if (is(key, len, "dropped")) {
+            s->drops = !strcmp(text(b, f), "drop");
+        } else if (is(key, len, "defaults")) {
+            unpack_defaults(b, f, s);
         } else if (is(key, len, "columns")) {
             unpack_columns(b, f, s);
         } else if (is(key, len, "key")) {
@@ -163,8 +201,8 @@ static void unpack_step(struct batch *b, struct frame *f, struct step *s)
             frame_any(f);
         }
     }
-    if (!s->name || !s->source || !s->ncolumns || !s->apply.n)
-        frame_bad(f, "a step lacks its table, source, columns or apply");
+    if (!s->name || !s->source || !s->ncolumns)
+        frame_bad(f, "a step lacks its table, source or columns");
     for (unsigned i = 0; i < s->nfiles; i++)
         if (!batch_name_is_safe(s->files[i]))
             frame_bad(f, "the name of a file has other bytes than letters, digits, . _ and -");

@@ -14,10 +14,18 @@ struct table;
 
 struct load_column {
     const char *name, *type;
+    int attnum; /* 0: one of ours, or not known */
 };
 
 struct property {
     const char *key, *value;
+};
+
+/* What rows have in a column that is older than it: a SQL expression over the row s of the file
+ * with the defaults, and the value as it stands in _cdc_row. */
+struct default_value {
+    int attnum;
+    const char *expression, *text;
 };
 
 /* A statement with gaps for the path of the permit. */
@@ -31,17 +39,26 @@ struct step {
     unsigned index;
     const char *catalog, *schema, *name; /* of the target table */
     const char *source;                  /* schema.table, for messages */
-    unsigned ncolumns, nkey, nproperties, nfiles;
+    uint32_t oid;                        /* of that table; 0: not known */
+    struct {
+        lsn_t lsn;
+        uint64_t seq;
+    } relation; /* the position of its shape */
+    bool drops; /* columns that the source has no more are dropped, not kept */
+    unsigned ncolumns, nkey, nproperties, nfiles, ndefaults;
     struct load_column *columns;
+    struct default_value *defaults;
+    const char *defaults_file; /* or NULL */
     const char **key;
     struct property *properties;
     const char **files;
     uint64_t rows;
-    struct fragments create, apply;
+    struct fragments create, apply; /* without apply: only the shape is to be applied */
 
     /* Progress that is in the state. */
     bool done;
     char *statement; /* the id of the last one sent, or NULL */
+    bool shaping;    /* that one only brings the table to the step's shape */
     int64_t version; /* of a table without a key, before the first sending; -1: not noted */
 
     /* And what is not. */

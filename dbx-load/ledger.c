@@ -97,8 +97,9 @@ static void read_line(struct ledger *l, const struct state_line *line)
         read_batch(l, line);
     } else if (!strcmp(key, "done")) {
         step_of(l, line)->done = true;
-    } else if (!strcmp(key, "statement")) {
+    } else if (!strcmp(key, "statement") || !strcmp(key, "shaping")) {
         ledger_set(&step_of(l, line)->statement, word[3]);
+        step_of(l, line)->shaping = !strcmp(key, "shaping");
     } else if (!strcmp(key, "version")) {
         step_of(l, line)->version = (int64_t)number(l, line, 3);
     } else if (!strcmp(key, "snapshot")) {
@@ -150,7 +151,8 @@ static void step_lines(struct buf *text, const struct step *s, const char *batch
         state_line(text, "version", run, batch, step, version, NULL);
     }
     if (s->statement)
-        state_line(text, "statement", run, batch, step, s->statement, NULL);
+        state_line(text, s->shaping ? "shaping" : "statement", run, batch, step, s->statement,
+                   NULL);
 }
 
 void ledger_save(const struct ledger *l)

@@ -32,9 +32,11 @@ static void settle_statements(struct load *load)
             struct statement *st =
                 statement_settle(&load->warehouse, step->statement, settled, &done);
             http_wait(load->http, &done);
-            step->done = st->state == STATEMENT_SUCCEEDED;
+            step->done = st->state == STATEMENT_SUCCEEDED && !step->shaping;
             msg_info("settled a statement of an earlier start statement=%s %s", step->statement,
-                     step->done ? "it had succeeded" : "it is to be sent again");
+                     step->done       ? "it had succeeded"
+                     : !step->shaping ? "it is to be sent again"
+                                      : "it was to change the table's columns");
             ledger_set(&step->statement, NULL);
             statement_free(st);
         }

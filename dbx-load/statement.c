@@ -313,6 +313,12 @@ bool statement_exists(const struct statement *s)
     return failed_with(s, "42P07", words);
 }
 
+bool statement_no_column(const struct statement *s)
+{
+    static const char *const words[] = {"UNRESOLVED_COLUMN", "COLUMN_NOT_FOUND", NULL};
+    return failed_with(s, "42703", words);
+}
+
 bool statement_forbidden(const struct statement *s)
 {
     static const char *const words[] = {"PERMISSION_DENIED", "INSUFFICIENT_PERMISSIONS", NULL};

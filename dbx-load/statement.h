@@ -70,7 +70,8 @@ bool statement_conflict(const struct statement *s); /* another commit came in be
 bool statement_no_table(const struct statement *s); /* the table does not exist */
 bool statement_no_schema(const struct statement *s); /* nor does its schema */
 bool statement_no_catalog(const struct statement *s);
-bool statement_exists(const struct statement *s); /* what was to be created exists already */
+bool statement_exists(const struct statement *s);    /* what was to be created exists already */
+bool statement_no_column(const struct statement *s); /* a column that it names does not exist */
 bool statement_forbidden(const struct statement *s);
 
 /* Gives up because it failed; what: what was tried, on what. right: the right it takes, or NULL. */

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alter.h"
+#include "colmap.h"
 #include "fail.h"
 #include "failpoint.h"
 #include "msg.h"
@@ -22,6 +24,7 @@ enum {
     SCHEMA,
     CREATE,
     ALTER,
+    SHAPE,
     DELETE_MARKED,
     FENCE,
     VERSION,
@@ -69,13 +72,14 @@ static void sent(struct statement *st)
 
     FAILPOINT("after-post");
     ledger_set(&t->step->statement, st->id);
+    t->step->shaping = t->asked == SHAPE;
     ledger_save(&t->steps->load->ledger);
 }
 
 static void ask(struct table *t, int what, char *sql)
 {
     struct steps *s = t->steps;
-    bool once = what == FILL || what == APPLY;
+    bool once = what == FILL || what == APPLY || what == SHAPE;
     int64_t pause = t->pause;
 
     if (once)
@@ -112,12 +116,57 @@ static void step_done(struct table *t)
     steps_start(s);
 }
 
+/* Sends the next statement that brings the table to the step's shape. False: it has it. */
+static bool shape(struct table *t)
+{
+    struct load *load = t->steps->load;
+    struct step *step = t->step;
+    struct arena arena = {0};
+    struct columns_have have = {.table = t->name,
+                                .n = t->ncolumns,
+                                .columns = t->columns,
+                                .property = table_property(t, PROPERTY_COLUMNS),
+                                .moved = t->moved,
+                                .filled = t->filled};
+    struct change c = columns_next(&have, step, &arena);
+    char *sql;
+
+    if (!c.kind) {
+        arena_free(&arena);
+        return false;
+    }
+    if ((sql = alter_prepare_sql(t, step, &c))) {
+        ask(t, ALTER, sql);
+    } else {
+        char *defaults =
+            step->defaults_file ? purge_path(load, step->batch->run, step->defaults_file) : NULL;
+        t->change = c.kind;
+        step->version = -1; /* of a table without a key: this is no commit of the step's own */
+        ask(t, SHAPE, alter_sql(t, step, &c, defaults, load->permit_path));
+        free(defaults);
+    }
+    arena_free(&arena);
+    return true;
+}
+
+/* A change was made. */
+static void shaped(struct table *t)
+{
+    FAILPOINT("after-alter");
+    if (t->change == CHANGE_FILL)
+        FAILPOINT("after-backfill");
+    t->moved = t->change == CHANGE_TEXTS;
+    t->filled = t->change == CHANGE_FILL;
+    if (!t->moved && !t->filled)
+        table_forget(t);
+}
+
 /* Sends whatever has to come next for the table's step, judging by what is known. */
 static void proceed(struct table *t)
 {
     struct load *load = t->steps->load;
     struct step *step = t->step;
-    char *alter;
+    char *mapping;
 
     if (!t->described) {
         ask(t, DESCRIBE, table_describe_sql(t));
@@ -131,6 +180,8 @@ static void proceed(struct table *t)
                  "%s is gone, or has another name with cdc-merge --prefix: put it back, or move "
                  "the state folder away to read the tables again",
                  t->name);
+        else if (!step->apply.n) /* its rows are still to come, or it has none */
+            step_done(t);
         else
             ask(t, CREATE, table_create_sql(t, step));
         return;
@@ -160,26 +211,29 @@ static void proceed(struct table *t)
             ask(t, ALTER, table_deletes_sql(t, step));
         return;
     }
-    if ((alter = table_mapping_sql(t, step)) || (alter = table_features_sql(t, step)) ||
-        (alter = table_add_columns_sql(t, step))) {
-        ask(t, ALTER, alter);
-        return;
-    }
     /* What an earlier life of the pipeline left running, whose state is lost, must not be added to
      * what the table is about to be replaced by. */
     if (step->create.n && !t->fenced) {
         ask(t, FENCE, table_fence_sql(t, load->start.run));
         return;
     }
-    if (!step->nkey) {
-        if (step->version < 0) {
-            ask_history(t, VERSION, 1);
-            return;
-        }
-        if (step->unsure) {
-            ask_history(t, HISTORY, HISTORY_FIRST);
-            return;
-        }
+    if (!step->nkey && step->version >= 0 && step->unsure) {
+        ask_history(t, HISTORY, HISTORY_FIRST);
+        return;
+    }
+    if (step_property(step, PROPERTY_MAPPING) && (mapping = table_mapping_sql(t))) {
+        ask(t, ALTER, mapping);
+        return;
+    }
+    if (shape(t))
+        return;
+    if (!step->apply.n) {
+        step_done(t);
+        return;
+    }
+    if (!step->nkey && step->version < 0) {
+        ask_history(t, VERSION, 1);
+        return;
     }
     ask(t, APPLY, batch_sql(&step->apply, load->permit_path));
 }
@@ -190,6 +244,7 @@ static bool start_over(struct table *t)
     if (++t->step->tries > TRIES)
         return false;
     table_forget(t);
+    t->moved = t->filled = false;
     t->pause = http_pause(t->step->tries, 0, 0.5);
     proceed(t);
     return true;
@@ -254,6 +309,9 @@ static void succeeded(struct table *t, struct statement *st)
     case ALTER:
         table_forget(t);
         break;
+    case SHAPE:
+        shaped(t);
+        break;
     case DELETE_MARKED:
         t->no_marked = true;
         break;
@@ -288,6 +346,7 @@ static _Noreturn void give_up(struct table *t, const struct statement *st)
         [SCHEMA] = "making the schema of",
         [CREATE] = "making",
         [ALTER] = "changing",
+        [SHAPE] = "changing the columns of",
         [DELETE_MARKED] = "deleting the rows that are marked as deleted in",
         [FENCE] = "fencing",
         [VERSION] = "reading the version of",
@@ -305,6 +364,8 @@ static _Noreturn void give_up(struct table *t, const struct statement *st)
     else if (t->asked == CREATE || t->asked == FILL)
         buf_printf(&right, "GRANT USE SCHEMA, CREATE TABLE ON SCHEMA `%s`.`%s`", step->catalog,
                    step->schema);
+    else if (t->asked == SHAPE && t->change == CHANGE_RENAME)
+        buf_printf(&right, "to own the table %s", t->name);
     else
         buf_printf(&right, "GRANT SELECT, MODIFY ON TABLE %s", t->name);
     statement_fail(st, what, right.data);
@@ -326,7 +387,8 @@ static void failed(struct table *t, struct statement *st)
     if (t->asked == APPLY || t->asked == FILL)
         t->step->unsure = true; /* even FAILED may have been committed */
     bool changed = statement_conflict(st) || statement_no_table(st) ||
-                   ((makes || t->asked == ALTER) && statement_exists(st));
+                   ((makes || t->asked == ALTER) && statement_exists(st)) ||
+                   (t->asked == SHAPE && (statement_exists(st) || statement_no_column(st)));
     if (changed && start_over(t)) {
         msg_info("trying again: %s table=%s", st->message, t->name);
         return;

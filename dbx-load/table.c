@@ -1,14 +1,15 @@
 #include "table.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
+#include "columns.h"
 #include "fail.h"
 #include "msg.h"
 #include "names.h"
 #include "quote.h"
+#include "widen.h"
 
 #define DELETED_AT "_cdc_deleted_at"
 
@@ -257,14 +258,29 @@ char *table_deletes_sql(const struct table *t, const struct step *s)
     return set_properties_sql(t, s, keys, 1);
 }
 
-char *table_mapping_sql(const struct table *t, const struct step *s)
+char *table_set_sql(const struct table *t, const char *key, const char *value)
 {
-    static const char *const keys[] = {PROPERTY_MAPPING};
+    struct buf b = {0};
+
+    buf_printf(&b, "ALTER TABLE %s SET TBLPROPERTIES (", t->name);
+    property_pair(&b, key, value);
+    buf_char(&b, ')');
+    return b.data;
+}
+
+char *table_mapping_sql(const struct table *t)
+{
     const char *have = table_property(t, PROPERTY_MAPPING);
 
-    if (!step_property(s, PROPERTY_MAPPING) || (have && strcmp(have, "none")))
-        return NULL;
-    return set_properties_sql(t, s, keys, 1);
+    return have && strcmp(have, "none") ? NULL : table_set_sql(t, PROPERTY_MAPPING, "name");
+}
+
+char *table_widening_sql(const struct table *t)
+{
+    static const char key[] = "delta.enableTypeWidening";
+    const char *have = table_property(t, key);
+
+    return have && !strcmp(have, "true") ? NULL : table_set_sql(t, key, "true");
 }
 
 char *table_fence_sql(const struct table *t, const char *run)
@@ -273,34 +289,14 @@ char *table_fence_sql(const struct table *t, const char *run)
                       t->name, run, (unsigned long long)clock_us());
 }
 
-/* DESCRIBE says decimal(10,2) where the definition says DECIMAL(10, 2). */
-static bool same_type(const char *a, const char *b)
-{
-    for (;; a++, b++) {
-        while (*a == ' ')
-            a++;
-        while (*b == ' ')
-            b++;
-        if (tolower((unsigned char)*a) != tolower((unsigned char)*b))
-            return false;
-        if (!*a)
-            return true;
-    }
-}
-
-static const struct load_column *column_named(const struct table *t, const char *name)
-{
-    for (unsigned i = 0; i < t->ncolumns; i++)
-        if (names_equal(t->columns[i].name, name))
-            return &t->columns[i];
-    return NULL;
-}
-
 static bool adds_type(const struct table *t, const struct step *s, const char *type)
 {
-    for (unsigned i = 0; i < s->ncolumns; i++)
-        if (strstr(s->columns[i].type, type) && !column_named(t, s->columns[i].name))
+    for (unsigned i = 0; i < s->ncolumns; i++) {
+        const struct load_column *c = &s->columns[i];
+        const struct load_column *have = columns_find(t->columns, t->ncolumns, c->name);
+        if (strstr(c->type, type) && (!have || !widen_is_same(have->type, c->type)))
             return true;
+    }
     return false;
 }
 
@@ -328,30 +324,5 @@ char *table_features_sql(struct table *t, const struct step *s)
     if (b.len)
         buf_char(&b, ')');
     t->enabled = b.len > 0;
-    return b.data;
-}
-
-char *table_add_columns_sql(const struct table *t, const struct step *s)
-{
-    struct load_column *missing = mem_alloc(s->ncolumns * sizeof *missing);
-    unsigned n = 0;
-    struct buf b = {0};
-
-    for (unsigned i = 0; i < s->ncolumns; i++) {
-        const struct load_column *want = &s->columns[i], *have = column_named(t, want->name);
-        if (!have)
-            missing[n++] = *want;
-        else if (!same_type(have->type, want->type))
-            fail(EX_CONFIG,
-                 "column %s of %s is %s, but the source's column needs %s: drop the table and move "
-                 "the state folder away to read the tables again",
-                 want->name, t->name, have->type, want->type);
-    }
-    if (n) {
-        buf_printf(&b, "ALTER TABLE %s ADD COLUMNS (", t->name);
-        column_list(&b, missing, n);
-        buf_char(&b, ')');
-    }
-    free(missing);
     return b.data;
 }

@@ -20,17 +20,18 @@
 /* Deletes are `soft` or, if it is absent, hard. */
 #define PROPERTY_DELETES "pgcdc.deletes"
 
-/* Delta's: `name` lets columns have any name. */
+/* Delta's: `name` lets columns have any name, and be renamed and dropped. */
 #define PROPERTY_MAPPING "delta.columnMapping.mode"
 
 struct table {
     char *name;     /* quoted, in full */
     bool described; /* exists and columns are known */
     bool exists;
-    bool read;      /* properties are known */
-    bool fenced;    /* by this start; table_forget leaves that alone */
-    bool no_marked; /* the same: marked rows were deleted, because deletes are hard now */
-    bool enabled;   /* table_features_sql was just asked for */
+    bool read;          /* properties are known */
+    bool fenced;        /* by this start; table_forget leaves that alone */
+    bool no_marked;     /* the same: marked rows were deleted, because deletes are hard now */
+    bool enabled;       /* table_features_sql was just asked for */
+    bool moved, filled; /* see struct columns_have */
     unsigned ncolumns, nproperties;
     struct load_column *columns; /* texts owned */
     struct property *properties;
@@ -38,7 +39,7 @@ struct table {
     /* steps.c's own */
     struct steps *steps;
     struct step *step; /* the one at work, or NULL */
-    int asked;
+    int asked, change;
     int64_t pause;   /* before the next question, ms */
     unsigned limit;  /* of DESCRIBE HISTORY */
     unsigned passed; /* the last search for work that met a step of it */
@@ -84,16 +85,16 @@ char *table_deletes_sql(const struct table *t, const struct step *s); /* notes t
  * aborted by that. */
 char *table_fence_sql(const struct table *t, const char *run);
 
-/* Lets the table have columns with any name, where the step has one that Delta takes only so; NULL
- * if it needs nothing. */
-char *table_mapping_sql(const struct table *t, const struct step *s);
+/* Gives the table a property. */
+char *table_set_sql(const struct table *t, const char *key, const char *value);
+
+/* Lets the table have columns with any name, and rename and drop them, and change types to wider
+ * ones; NULL if it does already. */
+char *table_mapping_sql(const struct table *t);
+char *table_widening_sql(const struct table *t);
 
 /* Lets the table have columns of the types that it is about to get; NULL if it needs nothing, or
  * was just told. Delta does it by itself only where a table has no features yet. */
 char *table_features_sql(struct table *t, const struct step *s);
-
-/* Adds the columns that the table lacks; NULL if it lacks none. A column of another type exits
- * with 78. */
-char *table_add_columns_sql(const struct table *t, const struct step *s);
 
 #endif

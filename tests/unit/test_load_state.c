@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "../../dbx-load/alter.h"
 #include "../../dbx-load/claim.h"
 #include "../../dbx-load/ledger.h"
 #include "../../dbx-load/table.h"
@@ -295,9 +296,13 @@ static void conform(const char *columns, const char *properties, const char *exp
     table_take_columns(t, c);
     table_take_properties(t, p);
     assert_int_equal(table_owner(t, &batch->steps[0]), TABLE_OURS);
-    char *sql = table_add_columns_sql(t, &batch->steps[0]);
+    struct arena arena = {0};
+    struct columns_have have = {.table = t->name, .n = t->ncolumns, .columns = t->columns};
+    struct change change = columns_next(&have, &batch->steps[0], &arena);
+    char *sql = alter_sql(t, &batch->steps[0], &change, NULL, "p");
     assert_true(sql == expected || !strcmp(sql, expected));
     free(sql);
+    arena_free(&arena);
     statement_free(c);
     statement_free(p);
     table_free(t);
