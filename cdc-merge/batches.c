@@ -129,7 +129,7 @@ static void stage_defaults(struct batches *b, struct staged *list)
         s->before = s->table->stepped;
         s->table->stepped = s->shape;
         if (s->before != s->shape && defaults_exist(s))
-            defaults_stage(b->file, s, file_name(b, s->table), b->options.strict);
+            defaults_stage(b->file, s, file_name(b, s->table));
     }
 }
 

@@ -1,5 +1,6 @@
 #include "defaults.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,65 +45,75 @@ static _Noreturn void die_of_default(const struct staged *s, const struct target
             c->type, shown.data);
 }
 
-static void put_unrepresentable(struct parquet *to, size_t column, const struct target_column *c,
-                                const char *text)
+/* In `column` of the file; `unrepresentable` is the one for what cannot be held. */
+static void put_default(struct parquet *to, size_t column, size_t unrepresentable,
+                        const struct staged *s, const struct target_column *c, const char *text)
 {
-    union parquet_value key = {.bytes = {c->name, strlen(c->name)}};
-    union parquet_value value = {.bytes = {text, strlen(text)}};
-    parquet_put_entry(to, column, &key, &value);
-}
-
-void defaults_stage(struct file *file, struct staged *s, char *name, bool strict)
-{
-    unsigned n = count(s), at = 0;
-    struct parquet_column *columns = mem_alloc((n + 1) * sizeof *columns);
     struct value_scratch scratch = {0};
     union parquet_value v;
+    const union parquet_value name = {.bytes = {c->name, strlen(c->name)}};
+    const union parquet_value value = {.bytes = {text, strlen(text)}};
+    switch (value_put(&scratch, to, column, c, text, strlen(text), &v)) {
+    case CONVERT_OK:
+        break;
+    case CONVERT_UNREPRESENTABLE:
+        if (c->key)
+            die_of_default(s, c, text,
+                           "the default of an added column is part of the key, and cannot be held: "
+                           "leave the table out (pgcdc-read --exclude) or, if no row has it any "
+                           "more, VACUUM FULL the table");
+        parquet_put_entry(to, unrepresentable, &name, &value);
+        break;
+    case CONVERT_BAD:
+        die_of_default(s, c, text, "a default is not what PostgreSQL prints for its type");
+    }
+    value_scratch_free(&scratch);
+}
 
-    for (unsigned i = 0; i < s->shape->ncolumns; i++) {
+void defaults_stage(struct file *file, struct staged *s, char *name)
+{
+    const struct shape *shape = s->shape;
+    unsigned n = count(s), at = 0;
+    struct parquet_column *columns = mem_alloc((n + 1) * sizeof *columns);
+    for (unsigned i = 0; i < shape->ncolumns; i++) {
         if (!default_of(s, i))
             continue;
-        columns[at] = s->shape->columns[i].parquet;
-        columns[at++].name = s->shape->columns[i].staged;
+        columns[at] = shape->columns[i].parquet;
+        columns[at++].name = shape->columns[i].staged;
     }
     columns[n] = (struct parquet_column){
         .name = "_cdc_unrepresentable", .type = PARQUET_STRING, .shape = PARQUET_MAP};
-    file_open(file, name, columns, n + 1, s->shape->source);
+
+    file_open(file, name, columns, n + 1, shape->source);
     at = 0;
-    for (unsigned i = 0; i < s->shape->ncolumns; i++) {
-        const struct target_column *c = &s->shape->columns[i];
+    for (unsigned i = 0; i < shape->ncolumns; i++) {
         const char *text = default_of(s, i);
-        if (!text)
-            continue;
-        switch (value_put(&scratch, file_parquet(file), at++, c, text, strlen(text), &v)) {
-        case CONVERT_OK:
-            break;
-        case CONVERT_UNREPRESENTABLE:
-            if (c->key)
-                die_of_default(s, c, text,
-                               "the default of an added column, which is part of the key, cannot "
-                               "be held: leave the table out (pgcdc-read --exclude)");
-            if (strict)
-                die_of_default(s, c, text,
-                               "the default of an added column cannot be held by it: to go on, "
-                               "run once with --on-unrepresentable null, which keeps its text "
-                               "aside");
-            put_unrepresentable(file_parquet(file), n, c, text);
-            break;
-        case CONVERT_BAD:
-            die_of_default(s, c, text, "a default is not what PostgreSQL prints for its type");
-        }
+        if (text)
+            put_default(file_parquet(file), at++, n, s, &shape->columns[i], text);
     }
     file_end_row(file);
     file_close(file);
     s->defaults = name;
-    value_scratch_free(&scratch);
     free(columns);
+}
+
+static void pack_default(msgpack_packer *pk, const struct target_column *c, const char *text)
+{
+    struct buf sql = {0}, field = {0};
+    char staged[sizeof c->staged + 2];
+    snprintf(staged, sizeof staged, "s.%s", c->staged);
+    sql_converted(&sql, c, staged);
+    value_put_copy(&field, text, strlen(text));
+    msgpack_pack_array(pk, 3);
+    msgpack_pack_int(pk, c->attnum);
+    pack_str_n(pk, sql.data, sql.len);
+    pack_str_n(pk, field.len > 0 ? field.data : "", field.len);
+    buf_free(&sql);
+    buf_free(&field);
 }
 
 void defaults_pack(msgpack_packer *pk, const struct staged *s)
 {
-    struct buf text = {0};
     pack_str(pk, "defaults");
     msgpack_pack_map(pk, 2);
     pack_str(pk, "file");
@@ -110,22 +121,8 @@ void defaults_pack(msgpack_packer *pk, const struct staged *s)
     pack_str(pk, "columns");
     msgpack_pack_array(pk, count(s));
     for (unsigned i = 0; i < s->shape->ncolumns; i++) {
-        const struct target_column *c = &s->shape->columns[i];
-        const char *value = default_of(s, i);
-        if (!value)
-            continue;
-        msgpack_pack_array(pk, 3);
-        msgpack_pack_int(pk, c->attnum);
-        buf_clear(&text);
-        buf_str(&text, "s.");
-        buf_str(&text, c->staged);
-        struct buf sql = {0};
-        sql_converted(&sql, c, text.data);
-        pack_str_n(pk, sql.data, sql.len);
-        buf_free(&sql);
-        buf_clear(&text);
-        value_put_copy(&text, value, strlen(value));
-        pack_str_n(pk, text.len > 0 ? text.data : "", text.len);
+        const char *text = default_of(s, i);
+        if (text)
+            pack_default(pk, &s->shape->columns[i], text);
     }
-    buf_free(&text);
 }

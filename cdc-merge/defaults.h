@@ -3,11 +3,12 @@
  * that are in the target.
  *
  * Which columns a target lacks is not known here: those that the table had in the step before this
- * one are there by then; all others may be new, and nothing is new in a log, whose older events did
- * not have them.
+ * one are there by then; all others may be new. Nothing is new in a log, whose older events did not
+ * have them.
  *
  * The values are staged in a file with one row, which has the columns of other staged files
- * (rows.h) for those that are new, and _cdc_unrepresentable. */
+ * (rows.h) for those that may be new, and _cdc_unrepresentable. A value that cannot be held does
+ * not end the program, unless it is one of a key: the target's rows may have had it for long. */
 #ifndef CDC_MERGE_DEFAULTS_H
 #define CDC_MERGE_DEFAULTS_H
 
@@ -17,8 +18,8 @@
 /* Whether a step has any. */
 bool defaults_exist(const struct staged *s);
 
-/* Write the file, whose name is taken over, for such a step. `strict`: see rows.h. */
-void defaults_stage(struct file *file, struct staged *s, char *name, bool strict);
+/* Write the file, whose name is taken over, for such a step. */
+void defaults_stage(struct file *file, struct staged *s, char *name);
 
 /* The entry `defaults` of a step's map. */
 void defaults_pack(msgpack_packer *pk, const struct staged *s);
