@@ -57,6 +57,19 @@ static const char schemas_15[] =
 
 static const char membership_sql[] = "SELECT " MEMBERSHIP " FROM pg_class c WHERE c.oid = $2::oid";
 
+/* attributes_stamp() */
+#define STAMP                                                                         \
+    "(SELECT coalesce(sum(attnum::bigint * xmin::text::bigint), 0) FROM pg_attribute" \
+    "  WHERE attrelid = c.oid AND attnum > 0) + c.relfilenode::bigint"                \
+    " + ascii(c.relreplident::text) + coalesce((SELECT indexrelid::bigint"            \
+    "  FROM pg_index WHERE indrelid = c.oid AND indisprimary AND indimmediate), 0)"
+
+/* Whether a publication has a column list for c or what it is a partition of. */
+static const char lists_15[] =
+    "EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication b ON b.oid = r.prpubid"
+    " WHERE b.pubname = ANY ($1::text[]) AND r.prattrs IS NOT NULL AND (r.prrelid = c.oid"
+    "  OR r.prrelid IN (SELECT relid FROM pg_partition_ancestors(c.oid))))";
+
 /* Of the columns of c, those of the key that UPDATE and DELETE are to be applied by. */
 #define KEY_COLUMNS                                                                      \
     "SELECT unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) FROM pg_index i"             \
@@ -76,7 +89,7 @@ static const char tables_sql[] =
     "  (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary),"
     " c.relreplident IN ('d', 'i') AND p.unpublished & 6 <> 6 AND"
     "  EXISTS (" KEY_COLUMNS " EXCEPT SELECT unnest(string_to_array(a.nums, ',')::int2[])),"
-    " p.lists_differ, p.unpublished, " MEMBERSHIP
+    " p.lists_differ, p.unpublished, " MEMBERSHIP ", %s, " STAMP
     " FROM p JOIN pg_namespace n ON n.nspname = p.schemaname"
     " JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename,"
     " LATERAL (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS names,"
@@ -158,6 +171,8 @@ static void take_table(struct run *run, PGresult *r, int row)
     table->lists_differ = field_truth(r, row, 11);
     table->unpublished = field_number(r, row, 12);
     take_membership(run, table, mem_strdup(PQgetvalue(r, row, 13)));
+    table->has_list = field_truth(r, row, 14);
+    table->stamp = strtoull(PQgetvalue(r, row, 15), NULL, 10);
 }
 
 bool catalog_tables(struct run *run, struct trouble *t)
@@ -170,6 +185,7 @@ bool catalog_tables(struct run *run, struct trouble *t)
         table->listed = false;
     buf_printf(&sql, tables_sql, run->version >= 150000 ? published_15 : published_14,
                run->version >= 150000 ? schemas_15 : "",
+               run->version >= 150000 ? lists_15 : "false",
                run->version >= 180000 ? "true" : "false"); /* before 18 none is sent */
     PGresult *r = source_query(&run->loop, run->loop.sql, t, sql.data, publications, NULL);
     for (int i = 0; r && i < PQntuples(r); i++)

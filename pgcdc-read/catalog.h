@@ -21,6 +21,7 @@ struct table {
     bool partitioned;     /* published as its root: the rows are in the leaves */
     char *columns;        /* that pgoutput sends, quoted, for a SELECT */
     char *attnums;        /* theirs: {1,2,4} */
+    bool has_list;        /* a publication has a column list for it */
     char *filter;         /* the publications' row filter as SQL, or NULL */
     bool readable;        /* we may SELECT from it */
     bool hidden;          /* row-level security would hide rows from us */
@@ -28,15 +29,19 @@ struct table {
     bool key_hidden;      /* a column of its key is not sent, and UPDATE or DELETE are */
     bool lists_differ;    /* the publications have different column lists for it */
     unsigned unpublished; /* a set of enum operation: no publication of it has them */
+    uint64_t stamp;       /* another one after every ALTER TABLE */
 
     bool listed;      /* it was found by the last catalog_tables */
     char *membership; /* how and as what it is published, see cdc-state(5): as of its snapshot */
     bool unread;      /* to be read (again) before more of its changes are passed on */
     uint64_t attempt; /* of the snapshot since which every change is passed on, or 0 */
     lsn_t from;       /* its snapshot is as of here: earlier changes are in it; 0: no snapshot */
-    struct relation *sent; /* the shape that was last written to the stream, or NULL */
-    struct buf announced;  /* the last relation message, while nothing has needed it */
-    lsn_t announced_lsn;   /* its position */
+    struct attributes *attributes; /* the last look at it in the catalog, or NULL */
+    struct shape *shape;           /* the newest that is known, or NULL */
+    bool told;                     /* this run has written it to the stream */
+    lsn_t settle; /* once the stream is here, the shape has to be what attributes say; 0: it is */
+    struct buf announced; /* the last relation message, while nothing has needed it */
+    lsn_t announced_lsn;  /* its position */
     uint64_t announced_seq;
     UT_hash_handle hh;
 };

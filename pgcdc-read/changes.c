@@ -4,6 +4,7 @@
 
 #include "frames.h"
 #include "msg.h"
+#include "settle.h"
 #include "shape.h"
 #include "snapshot.h"
 
@@ -116,23 +117,19 @@ static void take_commit(struct changes *c, const struct pgoutput *m)
 
 /* ------------------------------------------------------------------ reading tables again */
 
-/* Later changes of the table are withheld until it is read; a run that comes after a crash has to
- * know that. */
 static void withhold(struct changes *c, struct table *table, const char *why)
 {
-    msg_warn("table %s.%s %s: reading it again", table->schema, table->name, why);
-    catalog_unread(c->run, table);
-    progress_write(c->run, c->position);
+    settle_unread(c->run, table, c->position, why);
 }
 
-/* Looks at all that is published. What is new, or changed, is unread then. */
+/* Looks at all that is published. What is new, or published otherwise, is unread then. */
 static bool look_again(struct changes *c, struct trouble *t)
 {
     if (!catalog_tables(c->run, t))
         return false;
     if (c->run->unread)
         progress_write(c->run, c->position);
-    return true;
+    return settle_look(c->run, t);
 }
 
 bool changes_refresh(struct changes *c, struct trouble *t)
@@ -144,6 +141,8 @@ bool changes_refresh(struct changes *c, struct trouble *t)
             return false;
         c->refresh_due = clock_ms() + REFRESH_EVERY;
     }
+    if (!settle_define(c->run, c->position, t))
+        return false;
     return !c->run->unread || snapshot_take_more(c->run, c->position, t);
 }
 
@@ -183,10 +182,11 @@ static bool take_relation(struct changes *c, const struct pgoutput *m, const cha
     return true;
 }
 
-/* Writes the table's shape, unless downstream knows it. */
+/* Writes the table's shape, unless downstream knows it. Afterwards the table may be unread. */
 static bool announce(struct changes *c, struct table *table, struct trouble *t)
 {
     struct pgoutput m;
+    const char *why;
 
     if (!table->announced.len)
         return true;
@@ -194,19 +194,26 @@ static bool announce(struct changes *c, struct table *table, struct trouble *t)
         pgoutput_parse(&c->arena, table->announced.data, table->announced.len, &m);
     if (problem)
         bad(c, problem);
-    struct relation *r = shape_read(c->run, table, &m, t);
-    if (!r)
+    struct shape *s = shape_of_message(c->run, table, &m, table->announced_lsn, t, &why);
+    if (!s && !why)
         return false;
     buf_clear(&table->announced);
-    if (table->sent && shape_same(r, table->sent)) {
-        relation_free(r);
+    if (!s) {
+        withhold(c, table, why);
         return true;
     }
-    r->lsn = table->announced_lsn;
-    r->seq = table->announced_seq;
-    relation_pack(c->run->loop.out, r);
-    relation_free(table->sent);
-    table->sent = r;
+    if (table->attributes->changed) /* perhaps after this message */
+        table->settle = table->attributes->lsn;
+    bool same = table->shape && shape_same(s->relation, table->shape->relation);
+    if (same && table->told) {
+        shape_free(s);
+        return true;
+    }
+    s->relation->lsn = table->announced_lsn;
+    s->relation->seq = table->announced_seq;
+    relation_pack(c->run->loop.out, s->relation);
+    same ? shape_replace(table, s) : shape_add(table, s);
+    table->told = true;
     return true;
 }
 
@@ -265,17 +272,6 @@ static bool is_whole(const struct tuple *row)
     return true;
 }
 
-static void read_instead(struct changes *c, struct table *table)
-{
-    if (c->run->arguments->snapshot == SNAPSHOT_NEVER)
-        msg_die(EX_CONFIG,
-                "an UPDATE moved a row of %s.%s into the publication's row filter, and the WAL "
-                "does not hold all of it: ALTER TABLE … REPLICA IDENTITY FULL keeps this from "
-                "happening; without --snapshot never the table is read again",
-                table->schema, table->name);
-    withhold(c, table, "has a row that moved into the row filter, of which the WAL lacks values");
-}
-
 static bool take_row(struct changes *c, struct pgoutput *m, struct trouble *t)
 {
     struct table *table = table_of(c, m->row.oid);
@@ -287,13 +283,17 @@ static bool take_row(struct changes *c, struct pgoutput *m, struct trouble *t)
         return true;
     if (!announce(c, table, t))
         return false;
-    if (!table->sent)
+    if (table->unread)
+        return true;
+    if (!table->told)
         bad(c, "a row of a table that it has not announced");
-    if ((m->type != PGOUTPUT_DELETE && m->row.new.n != table->sent->ncolumns) ||
-        (old && old->n != table->sent->ncolumns))
+    unsigned n = table->shape->relation->ncolumns;
+    if ((m->type != PGOUTPUT_DELETE && m->row.new.n != n) || (old && old->n != n))
         bad(c, "a row with another number of columns than its table");
     if (m->type == PGOUTPUT_INSERT && !is_whole(&m->row.new)) {
-        read_instead(c, table);
+        withhold(c, table,
+                 "has a row that moved into the row filter, of which the WAL lacks values (REPLICA "
+                 "IDENTITY FULL keeps that from happening)");
         return true;
     }
     before_row(c);
@@ -321,7 +321,8 @@ static bool take_truncate(struct changes *c, struct pgoutput *m, struct trouble 
             continue;
         if (!announce(c, table, t))
             return false;
-        oids[n++] = oids[i];
+        if (!table->unread)
+            oids[n++] = oids[i];
     }
     if (!n)
         return true;

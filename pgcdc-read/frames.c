@@ -129,6 +129,12 @@ void frames_message(struct stream_out *out, lsn_t lsn, const struct pgoutput *m)
     stream_done(out);
 }
 
+void frames_define(struct stream_out *out, uint32_t oid)
+{
+    msgpack_pack_uint32(stream_frame(out, "define", 1), oid);
+    stream_done(out);
+}
+
 void frames_checkpoint(struct stream_out *out, lsn_t lsn, int64_t time)
 {
     msgpack_packer *pk = stream_frame(out, "checkpoint", 2);

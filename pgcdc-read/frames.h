@@ -23,6 +23,7 @@ void frames_truncate(struct stream_out *out, const uint32_t *oids, unsigned n, l
                      uint64_t seq, unsigned flags);
 /* m is a PGOUTPUT_MESSAGE */
 void frames_message(struct stream_out *out, lsn_t lsn, const struct pgoutput *m);
+void frames_define(struct stream_out *out, uint32_t oid);
 void frames_checkpoint(struct stream_out *out, lsn_t lsn, int64_t time);
 void frames_end(struct stream_out *out, lsn_t lsn);
 

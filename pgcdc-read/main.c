@@ -12,7 +12,9 @@
 #include "finish.h"
 #include "frames.h"
 #include "msg.h"
+#include "settle.h"
 #include "shape.h"
+#include "shapes.h"
 #include "prerequisites.h"
 #include "replicate.h"
 #include "run.h"
@@ -77,11 +79,13 @@ static int check(struct run *run)
 
     send_start(run, failures);
     for (struct table *table = run->tables; table; table = table->hh.next) {
-        struct relation *r = shape_read(run, table, NULL, &t);
-        if (!r)
+        const char *why;
+        struct shape *s =
+            attributes_read(run, table, 0, &t) ? shape_of_catalog(run, table, &t, &why) : NULL;
+        if (!s)
             trouble_die(&t, "cannot read the shape of a table");
-        relation_pack(out, r);
-        relation_free(r);
+        relation_pack(out, s->relation);
+        shape_free(s);
     }
     frames_end(out, 0);
     stream_flush(out);
@@ -191,6 +195,9 @@ int main(int argc, char **argv)
     /* one that a killed predecessor was creating may be gone by now */
     if (!slot_lock(&run, &t) || !slot_look(&run, &t))
         trouble_die(&t, "cannot read the slot");
+    shapes_read(&run);
+    if (!settle_look(&run, &t))
+        trouble_die(&t, "cannot look at the tables");
     lsn_t target = a.once ? wal_end(&run) : a.until;
     send_start(&run, 0);
     if (state)

@@ -7,6 +7,7 @@
 #include "cli.h"
 #include "link.h"
 #include "msg.h"
+#include "shapes.h"
 #include "snapshot.h"
 
 #define BACKOFF_FIRST 1000     /* ms; doubles … */
@@ -114,11 +115,12 @@ static int next_message(struct replication *r, char **data)
 
 static void note_position(struct replication *r)
 {
-    const struct run *run = r->c->run;
+    struct run *run = r->c->run;
 
     if (!run->loop.state || clock_ms() < r->position_due)
         return;
     progress_write(run, r->c->position);
+    shapes_note(run);
     r->position_due = clock_ms() + POSITION_EVERY;
 }
 

@@ -29,6 +29,7 @@ struct run {
     bool unread;              /* some of them are */
     struct making making;     /* for them, in mid-stream */
     struct progress progress; /* as the last run left it */
+    struct buf others;        /* lines of `shapes` for tables that this run does not select */
 };
 
 #endif

@@ -1,37 +1,11 @@
 #include "shape.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "msg.h"
+#include "place.h"
 #include "run.h"
-
-static const char table_sql[] =
-    "SELECT n.nspname, c.relname, c.relreplident, c.relfilenode"
-    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::oid";
-
-static const char columns_sql[] =
-    "SELECT a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull,"
-    " a.attisdropped, a.attgenerated <> '', a.attnum = ANY ($2::int2[]),"
-    " EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND i.indisprimary"
-    "  AND i.indimmediate AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])),"
-    " EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND i.indisreplident"
-    "  AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))"
-    " FROM pg_attribute a WHERE a.attrelid = $1::oid AND a.attnum > 0 ORDER BY a.attnum";
-
-enum {
-    ATTNUM,
-    NAME,
-    TYPE,
-    TYPMOD,
-    NOTNULL,
-    DROPPED,
-    GENERATED,
-    SENT,
-    PRIMARY,
-    IDENTITY
-}; /* its columns */
 
 /* Each row of t goes a step further than the one before it: from a domain to what it is based on,
  * once from an array to its elements, and from their domain on. A typmod is taken where it is met
@@ -49,156 +23,14 @@ static const char types_sql[] =
     "  LEFT JOIN pg_type e ON t.elem = 0 AND e.oid = d.typelem AND e.typarray = d.oid"
     "  WHERE d.typtype = 'd' OR e.oid IS NOT NULL)"
     " SELECT DISTINCT ON (t.ord) format_type(t.oid, t.typmod), t.base, t.mod, t.elem,"
-    "  CASE b.typtype WHEN 'b' THEN b.typname END, coalesce(e.typdelim, ',')"
+    "  CASE b.typtype WHEN 'b' THEN b.typname END, coalesce(e.typdelim, ','),"
+    "  coalesce((b.typlen & 65535)::bigint * 65536 + ascii(b.typalign::text) * 256 + "
+    "b.typbyval::int, 0)"
     " FROM t LEFT JOIN pg_type b ON b.oid = t.base LEFT JOIN pg_type e ON e.oid = t.elem"
     " ORDER BY t.ord, t.step DESC";
 
-static struct relation *relation_new(uint32_t oid, const char *schema, const char *name,
-                                     char identity, unsigned n)
-{
-    struct relation *r = mem_alloc(sizeof *r);
-
-    r->oid = oid;
-    r->schema = mem_strdup(schema);
-    r->table = mem_strdup(name);
-    r->identity = identity;
-    r->ncolumns = n;
-    r->columns = mem_alloc(n * sizeof *r->columns);
-    return r;
-}
-
-static struct relation *shape_of_message(const struct pgoutput *m)
-{
-    struct relation *r = relation_new(m->relation.oid, m->relation.schema, m->relation.table,
-                                      m->relation.identity, m->relation.n);
-
-    for (unsigned i = 0; i < r->ncolumns; i++) {
-        const struct pgoutput_column *from = &m->relation.columns[i];
-        r->columns[i] = (struct column){.name = mem_strdup(from->name),
-                                        .oid = from->type,
-                                        .typmod = from->typmod,
-                                        .key = from->key};
-    }
-    return r;
-}
-
-static struct relation *shape_of_catalog(const struct table *table, PGresult *head, PGresult *all)
-{
-    unsigned n = 0;
-
-    for (int i = 0; i < PQntuples(all); i++)
-        n += field_truth(all, i, SENT);
-    struct relation *r = relation_new(table->oid, PQgetvalue(head, 0, 0), PQgetvalue(head, 0, 1),
-                                      *PQgetvalue(head, 0, 2), n);
-    struct column *c = r->columns;
-    for (int i = 0; i < PQntuples(all); i++)
-        if (field_truth(all, i, SENT))
-            *c++ = (struct column){
-                .name = field_text(all, i, NAME),
-                .oid = field_number(all, i, TYPE),
-                .typmod = (int32_t)strtol(PQgetvalue(all, i, TYPMOD), NULL, 10),
-                .key = field_truth(all, i, r->identity == 'i' ? IDENTITY : PRIMARY)};
-    return r;
-}
-
-/* The attnum of the column with this name and type in the catalog, or 0. */
-static int attnum_now(PGresult *all, const struct column *c)
-{
-    for (int i = 0; i < PQntuples(all); i++)
-        if (!field_truth(all, i, DROPPED) && !strcmp(PQgetvalue(all, i, NAME), c->name) &&
-            field_number(all, i, TYPE) == c->oid)
-            return (int)field_number(all, i, ATTNUM);
-    return 0;
-}
-
-/* The same in the shape that was sent before, or 0. */
-static int attnum_before(const struct relation *sent, const struct column *c)
-{
-    for (unsigned i = 0; sent && i < sent->ncolumns; i++)
-        if (!strcmp(sent->columns[i].name, c->name) && sent->columns[i].oid == c->oid)
-            return sent->columns[i].attnum;
-    return 0;
-}
-
-/* The attnum that no column of a message with n columns can have reached. Where none was ever
- * dropped and none is left out, they are numbered without gaps. */
-static int attnum_limit(PGresult *all, unsigned n)
-{
-    bool no_gaps = true, last_sent = true;
-
-    for (int i = 0; i < PQntuples(all); i++) {
-        bool sent = field_truth(all, i, SENT);
-        if (field_truth(all, i, DROPPED) || field_truth(all, i, GENERATED) || (sent && !last_sent))
-            no_gaps = false;
-        last_sent = sent; /* what comes after the last of them was added since */
-    }
-    return no_gaps ? (int)n + 1 : PQntuples(all) + 1;
-}
-
-/*
- * A message has no attnums, but its columns are in their order. Those found by name and type have
- * theirs; a run of others (renamed, changed or dropped since) is proven if it exactly fills the gap
- * between its neighbours'.
- */
-static void place_columns(struct relation *r, const struct relation *sent, PGresult *all)
-{
-    int limit = attnum_limit(all, r->ncolumns), before = 0;
-
-    for (unsigned i = 0; i < r->ncolumns; i++) {
-        int now = attnum_now(all, &r->columns[i]), then = attnum_before(sent, &r->columns[i]);
-        bool ambiguous = now && then && now != then; /* dropped, and another one added */
-        r->columns[i].attnum = ambiguous ? 0 : now ? now : then;
-    }
-    for (unsigned i = 0; i < r->ncolumns; i++) {
-        struct column *c = &r->columns[i];
-        unsigned next = i;
-        while (next < r->ncolumns && !r->columns[next].attnum)
-            next++;
-        int after = next < r->ncolumns ? r->columns[next].attnum : limit;
-        if (!c->attnum && after - before - 1 == (int)(next - i))
-            c->attnum = before + 1;
-        if (c->attnum <= before)
-            msg_die(EX_CONFIG,
-                    "the table has changed its shape since, and which column of now is the '%s' of "
-                    "then cannot be proven; remove the state folder to read all tables anew "
-                    "table=%s.%s",
-                    c->name, r->schema, r->table);
-        before = c->attnum;
-    }
-}
-
-/* Whether the catalog has a column in the key that is not sent: without it there is no key. */
-static bool key_is_hidden(const struct relation *r, PGresult *all)
-{
-    for (int i = 0; i < PQntuples(all); i++)
-        if (field_truth(all, i, r->identity == 'i' ? IDENTITY : PRIMARY) &&
-            !field_truth(all, i, SENT))
-            return true;
-    return false;
-}
-
-/* The catalog's part in columns that have their place: NOT NULL, and the key where the message says
- * nothing of it: under FULL it flags every column, under NOTHING none. */
-static void complete_columns(struct relation *r, PGresult *all)
-{
-    bool known = r->identity == 'd' || r->identity == 'i', hidden = key_is_hidden(r, all);
-
-    if (hidden && known && ~r->unpublished & (OP_UPDATE | OP_DELETE))
-        msg_die(EX_CONFIG, SHAPE_KEY_HIDDEN, r->schema, r->table);
-    for (unsigned i = 0; i < r->ncolumns; i++) {
-        struct column *c = &r->columns[i];
-        bool primary = false;
-        for (int row = 0; row < PQntuples(all); row++)
-            if ((int)field_number(all, row, ATTNUM) == c->attnum) {
-                c->notnull = field_truth(all, row, NOTNULL);
-                primary = field_truth(all, row, PRIMARY);
-            }
-        c->key = !hidden && (known ? c->key : primary);
-        r->nkey += c->key;
-    }
-}
-
-static bool name_types(struct run *run, struct relation *r, struct trouble *t)
+/* Fills in the columns' types, and layouts, one per column: struct place_column's. */
+static bool name_types(struct run *run, struct relation *r, uint64_t *layouts, struct trouble *t)
 {
     struct buf oids = {0}, typmods = {0};
 
@@ -218,6 +50,7 @@ static bool name_types(struct run *run, struct relation *r, struct trouble *t)
         c->elem = field_number(types, (int)i, 3);
         c->basename = field_text(types, (int)i, 4); /* or NULL */
         c->delimiter = *PQgetvalue(types, (int)i, 5);
+        layouts[i] = strtoull(PQgetvalue(types, (int)i, 6), NULL, 10);
     }
     PQclear(types);
     buf_free(&oids);
@@ -225,50 +58,332 @@ static bool name_types(struct run *run, struct relation *r, struct trouble *t)
     return types != NULL;
 }
 
-struct relation *shape_read(struct run *run, struct table *table, const struct pgoutput *m,
-                            struct trouble *t)
+static struct relation *relation_new(uint32_t oid, const char *schema, const char *name,
+                                     char identity, unsigned n)
 {
-    char oid[16];
-    struct relation *r = NULL;
+    struct relation *r = mem_alloc(sizeof *r);
 
-    snprintf(oid, sizeof oid, "%u", table->oid);
-    PGresult *head = source_query(&run->loop, run->loop.sql, t, table_sql, oid, NULL);
-    PGresult *all =
-        head ? source_query(&run->loop, run->loop.sql, t, columns_sql, oid, table->attnums, NULL)
-             : NULL;
-    if (all && !m && !PQntuples(head)) {
-        *t = (struct trouble){.text = "the table was dropped meanwhile"};
-    } else if (all) {
-        r = m ? shape_of_message(m) : shape_of_catalog(table, head, all);
-        if (run->arguments->snapshot != SNAPSHOT_ONLY) /* then there are no changes to miss */
-            r->unpublished = table->unpublished;
-        place_columns(r, table->sent, all);
-        complete_columns(r, all);
-        r->relfilenode = PQntuples(head) ? field_number(head, 0, 3)
-                         : table->sent   ? table->sent->relfilenode
-                                         : 0;
-        if (!name_types(run, r, t)) {
-            relation_free(r);
-            r = NULL;
-        }
-    }
-    PQclear(head);
-    PQclear(all);
+    r->oid = oid;
+    r->schema = mem_strdup(schema);
+    r->table = mem_strdup(name);
+    r->identity = identity;
+    r->ncolumns = n;
+    r->columns = mem_alloc(n * sizeof *r->columns);
     return r;
+}
+
+static const struct column *column_at(const struct relation *r, int attnum)
+{
+    for (unsigned i = 0; i < r->ncolumns; i++)
+        if (r->columns[i].attnum == attnum)
+            return &r->columns[i];
+    return NULL;
+}
+
+/* ------------------------------------------------------------------ columns of a message */
+
+static struct relation *relation_of_message(const struct pgoutput *m)
+{
+    struct relation *r = relation_new(m->relation.oid, m->relation.schema, m->relation.table,
+                                      m->relation.identity, m->relation.n);
+
+    for (unsigned i = 0; i < r->ncolumns; i++) {
+        const struct pgoutput_column *from = &m->relation.columns[i];
+        r->columns[i] = (struct column){.name = mem_strdup(from->name),
+                                        .oid = from->type,
+                                        .typmod = from->typmod,
+                                        .key = from->key};
+    }
+    return r;
+}
+
+/* What the attribute can have been at this position. False: it was not sent. */
+static bool candidate(const struct table *table, const struct attribute *a, lsn_t lsn,
+                      struct place_attribute *p)
+{
+    const struct shape *before = table->shape;
+    bool was_sent = before && column_at(before->relation, a->attnum);
+    bool is_new = !before || a->attnum > before->highest;
+
+    *p = (struct place_attribute){.attnum = a->attnum, .kind = PLACE_MAY};
+    if (before && before->relation->relfilenode == table->attributes->relfilenode)
+        p->layout = a->layout;
+    if (a->since <= lsn) { /* it was what it is now */
+        p->kind = PLACE_MUST;
+        p->name = a->name;
+        p->type = a->type;
+        p->typmod = a->typmod;
+        return a->sent;
+    }
+    if (a->sent && was_sent)
+        p->kind = PLACE_MUST;
+    else if (a->sent && is_new)
+        p->kind = PLACE_NEW;
+    return a->sent || was_sent || (a->dropped && is_new);
+}
+
+/* Without a table or a shape before, there is only what can be seen: every column as it was, or as
+ * it is in the catalog. */
+static bool place_by_names(struct relation *r, const struct table *table)
+{
+    const struct attributes *all = table->attributes;
+    const struct relation *before = table->shape ? table->shape->relation : NULL;
+    unsigned i = 0;
+
+    if (before && before->ncolumns == r->ncolumns) {
+        while (i < r->ncolumns && !strcmp(before->columns[i].name, r->columns[i].name) &&
+               before->columns[i].oid == r->columns[i].oid) {
+            r->columns[i].attnum = before->columns[i].attnum;
+            i++;
+        }
+        return i == r->ncolumns;
+    }
+    for (unsigned k = 0; !before && k < all->n; k++) {
+        const struct attribute *a = &all->list[k];
+        if (!a->sent)
+            continue;
+        if (i == r->ncolumns || strcmp(a->name, r->columns[i].name) ||
+            a->type != r->columns[i].oid || a->typmod != r->columns[i].typmod)
+            return false;
+        r->columns[i++].attnum = a->attnum;
+    }
+    return !before && i == r->ncolumns;
+}
+
+/* typmods: as the message has them; in the relation they are those of the base types by now. */
+static bool place(struct relation *r, const struct table *table, const struct pgoutput *m,
+                  const uint64_t *layouts, lsn_t lsn)
+{
+    const struct attributes *all = table->attributes;
+    unsigned n = 0;
+
+    if (!all->exists || !table->shape)
+        return place_by_names(r, table);
+    struct place_column *columns = mem_alloc(r->ncolumns * sizeof *columns);
+    struct place_attribute *attributes = mem_alloc(all->n * sizeof *attributes);
+    int *attnums = mem_alloc(r->ncolumns * sizeof *attnums);
+    for (unsigned i = 0; i < r->ncolumns; i++)
+        columns[i] = (struct place_column){.name = r->columns[i].name,
+                                           .type = r->columns[i].oid,
+                                           .typmod = m->relation.columns[i].typmod,
+                                           .layout = layouts[i]};
+    for (unsigned i = 0; i < all->n; i++)
+        n += candidate(table, &all->list[i], lsn, &attributes[n]);
+    bool proven = place_columns(columns, r->ncolumns, attributes, n, attnums);
+    for (unsigned i = 0; proven && i < r->ncolumns; i++)
+        r->columns[i].attnum = attnums[i];
+    free(columns);
+    free(attributes);
+    free(attnums);
+    return proven;
+}
+
+/* ------------------------------------------------------------------ keys */
+
+/* Whether the catalog has a column in the key that is not sent: without it there is no key. */
+static bool key_is_hidden(const struct relation *r, const struct attributes *all)
+{
+    for (unsigned i = 0; i < all->n; i++) {
+        const struct attribute *a = &all->list[i];
+        if ((r->identity == 'i' ? a->identity : a->primary) && !a->sent)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * The catalog's part in columns that have their place: NOT NULL, missing values, and the key where
+ * a message says nothing of it: under FULL it flags every column, under NOTHING none. False: the
+ * key of then cannot be told.
+ */
+static bool complete(struct relation *r, const struct table *table, bool flagged, lsn_t lsn)
+{
+    const struct attributes *all = table->attributes;
+    bool hidden = key_is_hidden(r, all), told = true;
+
+    if (hidden && (r->identity == 'd' || r->identity == 'i') &&
+        ~r->unpublished & (OP_UPDATE | OP_DELETE))
+        msg_die(EX_CONFIG, SHAPE_KEY_HIDDEN, r->schema, r->table);
+    for (unsigned i = 0; i < r->ncolumns; i++) {
+        struct column *c = &r->columns[i];
+        const struct attribute *a = attributes_find(all, c->attnum);
+        const struct column *before =
+            table->shape ? column_at(table->shape->relation, c->attnum) : NULL;
+        bool primary = a && !hidden && (r->identity == 'i' ? a->identity : a->primary);
+        if (a) {
+            c->notnull = a->notnull;
+            c->missing = a->missing ? mem_strdup(a->missing) : NULL;
+        }
+        if (!flagged)
+            c->key = all->exists ? primary : before && before->key;
+        c->key = c->key && !hidden;
+        r->nkey += c->key;
+        told = told && (!table->shape || c->key == (before && before->key));
+    }
+    return flagged || told || all->primary_since <= lsn;
+}
+
+/* ------------------------------------------------------------------ what the WAL does not say */
+
+/* Whether values of the one type have the same text as the other, and can stay where they are. */
+static bool same_text(const struct column *a, const struct column *b)
+{
+    enum { NUMERIC = 1700, NUMERIC_ARRAY = 1231, VARCHAR = 1043, TEXT = 25, HEADER = 4 };
+    bool texts = (a->base == VARCHAR || a->base == TEXT) && (b->base == VARCHAR || b->base == TEXT);
+
+    if (a->base != b->base || a->elem != b->elem)
+        return texts;
+    if (a->typmod == b->typmod || (a->base != NUMERIC && a->base != NUMERIC_ARRAY))
+        return true;
+    /* (precision << 16 | scale) + HEADER: more digits, of which as many are behind the point */
+    int32_t from = a->typmod - HEADER, to = b->typmod - HEADER;
+    return a->base == NUMERIC && from >= 0 && to > from && (from & 0xffff) == (to & 0xffff) &&
+           to >> 16 <= 38 && !(from & 0x8000) && (from & 0x7ff) <= from >> 16;
+}
+
+/* Why the rows that the target has are not those of the new shape; NULL: they are. */
+static const char *changed_unseen(const struct table *table, const struct relation *now)
+{
+    const struct relation *then = table->shape ? table->shape->relation : NULL;
+
+    if (table->attributes->rewritten)
+        return "was written anew by ALTER TABLE, which the WAL does not show";
+    if (!then)
+        return NULL;
+    for (unsigned i = 0; i < now->ncolumns; i++) {
+        const struct column *c = &now->columns[i], *before = column_at(then, c->attnum);
+        if (!before && c->attnum <= table->shape->highest)
+            return "has a column that was not sent before";
+        if (before && !same_text(before, c))
+            return "has a column of another type";
+    }
+    if (then->nkey && !now->nkey)
+        return "has lost its key";
+    if (now->nkey || then->nkey)
+        return NULL;
+    for (unsigned i = 0; i < then->ncolumns; i++)
+        if (!column_at(now, then->columns[i].attnum))
+            return "has no key, and lost a column";
+    return then->ncolumns ? NULL : "had no columns";
+}
+
+/* ------------------------------------------------------------------ shapes */
+
+static struct shape *shape_new(const struct table *table, struct relation *r)
+{
+    struct shape *s = mem_alloc(sizeof *s);
+
+    s->relation = r;
+    s->highest = table->shape ? table->shape->highest : 0;
+    for (unsigned i = 0; i < r->ncolumns; i++)
+        if (r->columns[i].attnum > s->highest)
+            s->highest = r->columns[i].attnum;
+    return s;
+}
+
+/* Judges what is complete but for its columns' types; takes the relation. */
+static struct shape *judge(const struct table *table, struct relation *r, const char **why)
+{
+    if (!*why)
+        *why = changed_unseen(table, r);
+    if (!*why)
+        return shape_new(table, r);
+    relation_free(r);
+    return NULL;
+}
+
+struct shape *shape_of_message(struct run *run, struct table *table, const struct pgoutput *m,
+                               lsn_t lsn, struct trouble *t, const char **why)
+{
+    *why = NULL;
+    if (!attributes_read(run, table, 0, t))
+        return NULL;
+    struct relation *r = relation_of_message(m);
+    uint64_t *layouts = mem_alloc(r->ncolumns * sizeof *layouts);
+    const struct attributes *all = table->attributes;
+    bool flagged = r->identity == 'd' || r->identity == 'i';
+
+    r->unpublished = table->unpublished;
+    r->relfilenode = all->exists    ? all->relfilenode
+                     : table->shape ? table->shape->relation->relfilenode
+                                    : 0;
+    bool asked = name_types(run, r, layouts, t);
+    if (asked && !place(r, table, m, layouts, lsn))
+        *why = "has changed its shape, and which of its columns is which cannot be proven";
+    else if (asked && !complete(r, table, flagged, lsn))
+        *why = "has another primary key, and since when cannot be proven";
+    free(layouts);
+    if (asked)
+        return judge(table, r, why);
+    relation_free(r);
+    return NULL;
+}
+
+struct shape *shape_of_catalog(struct run *run, struct table *table, struct trouble *t,
+                               const char **why)
+{
+    const struct attributes *all = table->attributes;
+    unsigned n = 0;
+
+    *why = NULL;
+    for (unsigned i = 0; i < all->n; i++)
+        n += all->list[i].sent;
+    struct relation *r = relation_new(table->oid, all->schema, all->name, all->identity, n);
+    struct column *c = r->columns;
+    for (unsigned i = 0; i < all->n; i++)
+        if (all->list[i].sent)
+            *c++ = (struct column){.attnum = all->list[i].attnum,
+                                   .name = mem_strdup(all->list[i].name),
+                                   .oid = all->list[i].type,
+                                   .typmod = all->list[i].typmod};
+    r->relfilenode = all->relfilenode;
+    if (run->arguments->snapshot != SNAPSHOT_ONLY) /* then there are no changes to miss */
+        r->unpublished = table->unpublished;
+    uint64_t *layouts = mem_alloc(n * sizeof *layouts);
+    bool asked = name_types(run, r, layouts, t);
+    free(layouts);
+    if (asked) {
+        complete(r, table, false, all->lsn);
+        struct shape *s = judge(table, r, why);
+        if (s && all->n && all->list[all->n - 1].attnum > s->highest)
+            s->highest = all->list[all->n - 1].attnum; /* a dropped one */
+        return s;
+    }
+    relation_free(r);
+    return NULL;
 }
 
 bool shape_same(const struct relation *a, const struct relation *b)
 {
-    if (strcmp(a->schema, b->schema) || strcmp(a->table, b->table) || a->identity != b->identity ||
-        a->relfilenode != b->relfilenode || a->ncolumns != b->ncolumns)
+    if (a->identity != b->identity || a->ncolumns != b->ncolumns)
         return false;
     for (unsigned i = 0; i < a->ncolumns; i++) {
         const struct column *x = &a->columns[i], *y = &b->columns[i];
-        if (strcmp(x->name, y->name) || strcmp(x->type, y->type) || x->attnum != y->attnum ||
-            x->oid != y->oid || x->base != y->base || x->elem != y->elem ||
-            x->typmod != y->typmod || x->delimiter != y->delimiter || x->key != y->key ||
-            x->notnull != y->notnull)
+        if (strcmp(x->name, y->name) || x->attnum != y->attnum || x->oid != y->oid ||
+            x->typmod != y->typmod || x->key != y->key)
             return false;
     }
     return true;
+}
+
+void shape_add(struct table *table, struct shape *shape)
+{
+    shape->older = table->shape;
+    table->shape = shape;
+}
+
+void shape_replace(struct table *table, struct shape *shape)
+{
+    shape_free(table->shape);
+    table->shape = shape;
+}
+
+void shape_free(struct shape *shape)
+{
+    while (shape) {
+        struct shape *older = shape->older;
+        relation_free(shape->relation);
+        free(shape);
+        shape = older;
+    }
 }

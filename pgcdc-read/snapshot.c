@@ -9,6 +9,7 @@
 #include "frames.h"
 #include "msg.h"
 #include "shape.h"
+#include "shapes.h"
 
 #define MAKING_EVERY 100 /* ms between looks at a slot that is being made */
 #define WARN_AFTER 5000  /* ms that it may take silently */
@@ -175,21 +176,29 @@ static void refuse_rewritten(struct run *run, const struct table *table)
 static void announce_table(struct run *run, struct table *table, lsn_t lsn)
 {
     struct trouble t;
+    const char *why;
 
-    struct relation *relation = shape_read(run, table, NULL, &t);
-    if (!relation)
+    attributes_free(table->attributes); /* whatever was seen before does not matter any more */
+    shape_free(table->shape);
+    table->attributes = NULL;
+    table->shape = NULL;
+    table->settle = 0;
+    struct shape *shape =
+        attributes_read(run, table, lsn, &t) ? shape_of_catalog(run, table, &t, &why) : NULL;
+    if (!shape)
         give_up(&t, table);
-    relation->lsn = lsn;
-    relation_pack(run->loop.out, relation);
-    relation_free(table->sent);
-    table->sent = relation;
+    shape->relation->lsn = lsn;
+    relation_pack(run->loop.out, shape->relation);
+    shape_add(table, shape);
+    table->told = true;
     loop_push(&run->loop);
 }
 
 static void read_table(struct run *run, struct table *table, lsn_t lsn)
 {
     struct stream_out *out = run->loop.out;
-    struct copy c = {.run = run, .table = table, .lsn = lsn, .row = {.n = table->sent->ncolumns}};
+    struct copy c = {
+        .run = run, .table = table, .lsn = lsn, .row = {.n = table->shape->relation->ncolumns}};
 
     c.row.values = mem_alloc(c.row.n * sizeof *c.row.values);
     frames_snapshot(out, table->oid, table->attempt, lsn, clock_us());
@@ -219,7 +228,7 @@ static void choose(struct run *run)
     run->unread = false;
     for (struct table *table = run->tables; table; table = table->hh.next) {
         const struct load_snapshot *done = load_find(&run->loop.load, table->oid);
-        bool covered = done && progress_covers(run, table, done->attempt);
+        bool covered = done && table->shape && progress_covers(run, table, done->attempt);
         if (covered && mode != SNAPSHOT_ONLY)
             table->attempt = done->attempt;
         if (done && (mode == SNAPSHOT_NEVER || table->attempt)) {
@@ -276,6 +285,7 @@ static void read_tables(struct run *run, const char *snapshot, lsn_t lsn, lsn_t 
     for (struct table *table = run->tables; table; table = table->hh.next)
         if (table->unread)
             announce_table(run, table, lsn);
+    shapes_write(run);
     for (struct table *table = run->tables; table; table = table->hh.next)
         if (table->unread)
             read_table(run, table, lsn);

@@ -262,45 +262,6 @@ def test_a_changed_shape_is_announced_before_its_rows(database, slot, table):
             assert len(frame[4]) == known
 
 
-@pytest.mark.parametrize(
-    "meanwhile, columns",
-    [
-        (["ALTER TABLE t RENAME v TO w"], [(1, "id"), (2, "v"), (3, "n")]),
-        (["ALTER TABLE t ALTER v TYPE varchar(9)"], [(1, "id"), (2, "v"), (3, "n")]),
-        (["ALTER TABLE t DROP v"], [(1, "id"), (2, "v"), (3, "n")]),
-        (["ALTER TABLE t DROP v, ADD x int"], [(1, "id"), (2, "v"), (3, "n")]),
-        (["ALTER TABLE t ADD v2 text, ADD v3 text"], [(1, "id"), (2, "v"), (3, "n")]),
-        (["ALTER TABLE t DROP v, DROP n"], [(1, "id"), (2, "v"), (3, "n")]),
-        (["ALTER TABLE t DROP v, DROP n, ADD x int"], None),
-        (["ALTER TABLE t DROP n, ADD n text"], None),
-    ],
-)
-def test_columns_of_then_in_the_table_of_now(database, slot, load, meanwhile, columns):
-    """The shape changed while the pipeline stood still, after rows that it has yet to read. Where a
-    column cannot be found again, that is an error and no guess."""
-    database.execute(
-        "CREATE TABLE t (id int PRIMARY KEY, v text, n int)",
-        "CREATE PUBLICATION pub FOR TABLE t",
-        f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')",
-    )
-    lsn = database.lsn()
-    oid = database.value("SELECT 't'::regclass::oid")
-    load.add_snapshot(oid, lsn)
-    load.apply(lsn)
-    entry = database.value("SELECT oid || ' tttt public.t;' FROM pg_publication_rel")
-    load.replace("read", [("table", [oid, 1, entry])])
-    database.execute("INSERT INTO t VALUES (1, 'one', 1)", *meanwhile)
-    with Reader(database.conninfo, slot, "--once", state=load.folder) as reader:
-        load.serve(reader, lsn)
-        if columns is None:
-            assert reader.wait() == 78
-            assert "cannot be proven" in reader.said and not reader.of("insert")
-        else:
-            reader.wait_frames("insert")
-            found = [(c["attnum"], c["name"]) for c in reader.of("relation")[0][4]["columns"]]
-            assert found == columns
-
-
 def test_snapshot_never_and_only(database, slot, table):
     with Reader(database.conninfo, slot, "--snapshot", "never") as reader:
         database.execute("INSERT INTO t VALUES (3, 'three')")

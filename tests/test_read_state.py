@@ -11,6 +11,7 @@ import pytest
 from lib import state
 from lib.pipeline import BIN, wait_for
 from lib.reader import Reader, replay, settle, source_rows, stream_rows, types
+from lib.runs import Runs
 
 
 # ---------------------------------------------------------------- state, and the end
@@ -77,55 +78,11 @@ def test_starts_where_dbx_load_says_and_drops_what_a_snapshot_has(database, slot
     assert stream_rows(reader, "public.u") == [["1"], ["2"]]
 
 
-class Runs:
-    """Runs of the reader, one after another, whose frames together make up the target."""
-
-    def __init__(self, database, slot, load):
-        self.database, self.slot, self.load = database, slot, load
-        self.frames = []
-
-    def start(self, *arguments):
-        reader = Reader(self.database.conninfo, self.slot, *arguments, state=self.load.folder)
-        self.load.serve(reader, state.position(self.load.folder, "prepared"))
-        return reader
-
-    def read(self, reader):
-        """The tables that it has read to their end; dbx-load has them, too."""
-        names = {r[3]: r[4]["table"] for r in reader.of("relation")}
-        for _, oid, attempt, lsn, _ in reader.of("snapshot-end"):
-            self.load.snapshots = [s for s in self.load.snapshots if s[0] != oid]
-            self.load.add_snapshot(oid, lsn, attempt)
-        self.frames += reader.frames
-        return sorted(names[frame[1]] for frame in reader.of("snapshot-end"))
-
-    def once(self, *arguments, said=""):
-        """A run to its end: the tables that it read."""
-        with self.start("--once", *arguments) as reader:
-            end = reader.wait_frames("end")[0][1]
-            read = self.read(reader)
-            self.load.apply(end)
-            self.load.drop_lock()
-            assert reader.wait() == 0
-            assert said in reader.said and reader.said.count("\n") == bool(said), reader.said
-        self.load.take_lock()
-        return read
-
-    def stop(self, reader):
-        """Ends a run as Ctrl-C does: the tables that it read."""
-        reader.process.send_signal(signal.SIGTERM)
-        end = reader.wait_frames("end")[0][1]
-        read = self.read(reader)
-        self.load.apply(end)
-        self.load.drop_lock()
-        assert reader.wait() == 0
-        self.load.take_lock()
-        return read
-
-    def assert_equal(self):
-        tables = replay(self.frames)
-        for table in "t", "u":
-            copy = sorted(tables[f"public.{table}"].values())
-            assert copy == source_rows(self.database, f"SELECT * FROM {table}")
+def check_equal(runs):
+    tables = replay(runs.frames)
+    for table in "t", "u":
+        copy = sorted(tables[f"public.{table}"].values())
+        assert copy == source_rows(runs.database, f"SELECT * FROM {table}")
 
 
 @pytest.fixture
@@ -147,10 +104,10 @@ def test_a_table_that_was_not_chosen_for_a_run_is_read_again(database, runs):
     database.execute("INSERT INTO u VALUES (3)", "DELETE FROM u WHERE id = 1")
     assert runs.once("--exclude", "public.u") == []
     assert runs.once(said="public.u was not replicated for a while") == ["u"]
-    runs.assert_equal()
+    check_equal(runs)
     database.execute("INSERT INTO u VALUES (4)")
     assert runs.once() == []
-    runs.assert_equal()
+    check_equal(runs)
 
 
 def test_a_table_that_left_the_publication_between_two_runs_is_read_again(database, runs):
@@ -162,7 +119,7 @@ def test_a_table_that_left_the_publication_between_two_runs_is_read_again(databa
     )
     assert runs.once(said="public.u was not replicated for a while") == ["u"]
     assert runs.once() == []
-    runs.assert_equal()
+    check_equal(runs)
 
 
 def test_a_table_with_another_row_filter_is_read_again(database, runs):
@@ -182,7 +139,7 @@ def test_a_table_that_leaves_the_publication_and_comes_back_is_read_again(databa
         reader.wait_frames("snapshot-end")
         assert runs.stop(reader) == ["u"]
     assert runs.once() == []
-    runs.assert_equal()
+    check_equal(runs)
 
 
 def test_a_renamed_table_is_read_again_under_its_new_name(database, runs):
@@ -273,7 +230,7 @@ def test_without_its_own_state_file_all_tables_are_read_again(database, runs, lo
     os.remove(os.path.join(load.folder, "read"))
     assert runs.once(said="the state file of pgcdc-read is missing") == ["t", "u"]
     assert runs.once() == []
-    runs.assert_equal()
+    check_equal(runs)
 
 
 def test_a_damaged_state_file_of_its_own_is_refused(runs, load):
@@ -298,7 +255,7 @@ def test_killed_while_tables_are_read(database, runs, load):
     reader.frames = reader.frames[: at + 1]  # dbx-load got no more
     assert runs.read(reader) == ["t"]
     assert runs.once(said="public.u was not") == ["u"]
-    runs.assert_equal()
+    check_equal(runs)
 
 
 def test_killed_while_its_slot_was_being_created(database, slot, table):
@@ -330,7 +287,7 @@ def test_killed_in_the_stream_it_reads_no_table_again(database, runs, load):
             reader.wait()
         assert not reader.of("snapshot") and reader.said == ""
     assert runs.once() == []
-    runs.assert_equal()
+    check_equal(runs)
 
 
 def test_a_run_that_only_reads_leaves_other_tables_as_they_are(database, runs, load):
@@ -342,7 +299,7 @@ def test_a_run_that_only_reads_leaves_other_tables_as_they_are(database, runs, l
     load.take_lock()
     database.execute("INSERT INTO u VALUES (3)")
     assert runs.once() == []
-    runs.assert_equal()
+    check_equal(runs)
 
 
 def test_snapshot_never_goes_on_and_the_next_initial_reads(database, runs):
@@ -352,7 +309,7 @@ def test_snapshot_never_goes_on_and_the_next_initial_reads(database, runs):
     assert runs.once("--snapshot", "never") == []
     assert ["4"] in [frame[4] for frame in runs.frames if frame[0] == "insert"]
     assert runs.once(said="public.u was not replicated for a while") == ["u"]
-    runs.assert_equal()
+    check_equal(runs)
 
 
 def test_the_target_gets_what_a_table_missed(database, make_pipeline, assert_equal):
