@@ -35,10 +35,12 @@ OTHER = {
 FILLER = {"int": "0", "bigint": "0", "price": "0", "text": "-", "toast": "-", "flag": "f",
           "seen": "2026-01-01 00:00:00+00", "number": None, "key": None}  # fmt: skip
 
+# By name, not ::regclass, which may still find a table that another session has dropped.
 QUERY = """
 SELECT quote_ident(attname), format_type(atttypid, atttypmod), attnotnull,
     (SELECT conname FROM pg_constraint WHERE conrelid = attrelid AND contype = 'p')
-FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped
+FROM pg_class c JOIN pg_attribute ON attrelid = c.oid AND attnum > 0 AND NOT attisdropped
+WHERE quote_ident(relname) = %s AND relkind IN ('r', 'p')
 """
 
 
@@ -69,7 +71,7 @@ class Shape:
     """As a session sees it. `columns` maps the names in tables.py, and of EXTRA, to what is there."""
 
     def __init__(self, table, connection):
-        found = connection.execute(QUERY, [table.name]).fetchall()
+        found = connection.execute(QUERY, [table.name.split(".")[-1]]).fetchall()
         present = {name: (type_, notnull) for name, type_, notnull, _ in found}
         self.primary_key = found[0][3]  # the constraint's name
         self.columns = {}
