@@ -194,6 +194,16 @@ static void announce_table(struct run *run, struct table *table, lsn_t lsn)
     loop_push(&run->loop);
 }
 
+/* A table that is gone and had this one's name: its changes that are still to come are older than
+ * the snapshot, and what they go to is this one's now. */
+static void replace_namesakes(struct run *run, const struct table *table)
+{
+    for (struct table *other = run->tables; other; other = other->hh.next)
+        if (other->selected && !other->listed && !strcmp(other->name, table->name) &&
+            !strcmp(other->schema, table->schema))
+            other->selected = false;
+}
+
 static void read_table(struct run *run, struct table *table, lsn_t lsn)
 {
     struct stream_out *out = run->loop.out;
@@ -209,6 +219,7 @@ static void read_table(struct run *run, struct table *table, lsn_t lsn)
     frames_snapshot_end(out, table->oid, table->attempt, lsn, c.rows);
     table->from = lsn;
     table->unread = false;
+    replace_namesakes(run, table);
     msg_info("table %s.%s read rows=%llu lsn=%s", table->schema, table->name,
              (unsigned long long)c.rows, LSN_TEXT(lsn));
     PQclear(parts);
