@@ -219,8 +219,9 @@ static char *fill_sql(const struct table *t, const struct step *s, const struct 
 
 /* ------------------------------------------------------------------ */
 
-char *alter_prepare_sql(struct table *t, const struct step *s, const struct change *c)
+char *alter_prepare_sql(struct table *t, const struct step *s)
 {
+    const struct change *c = &t->change;
     char *sql = NULL;
 
     if (c->kind == CHANGE_RENAME || c->kind == CHANGE_DROP)
@@ -232,9 +233,11 @@ char *alter_prepare_sql(struct table *t, const struct step *s, const struct chan
     return sql;
 }
 
-char *alter_sql(const struct table *t, const struct step *s, const struct change *c,
-                const char *defaults, const char *permit)
+char *alter_sql(const struct table *t, const struct step *s, const char *defaults,
+                const char *permit)
 {
+    const struct change *c = &t->change;
+
     switch (c->kind) {
     case CHANGE_NOTE:
         return table_set_sql(t, PROPERTY_COLUMNS, c->text);

@@ -201,8 +201,8 @@ static void unpack_step(struct batch *b, struct frame *f, struct step *s)
             frame_any(f);
         }
     }
-    if (!s->name || !s->source || !s->ncolumns)
-        frame_bad(f, "a step lacks its table, source or columns");
+    if (!s->name || !s->source || !s->oid || !s->ncolumns)
+        frame_bad(f, "a step lacks its table, source, oid or columns");
     for (unsigned i = 0; i < s->nfiles; i++)
         if (!batch_name_is_safe(s->files[i]))
             frame_bad(f, "the name of a file has other bytes than letters, digits, . _ and -");

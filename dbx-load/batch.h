@@ -14,7 +14,7 @@ struct table;
 
 struct load_column {
     const char *name, *type;
-    int attnum; /* 0: one of ours, or not known */
+    int attnum; /* 0: one of ours */
 };
 
 struct property {
@@ -39,7 +39,7 @@ struct step {
     unsigned index;
     const char *catalog, *schema, *name; /* of the target table */
     const char *source;                  /* schema.table, for messages */
-    uint32_t oid;                        /* of that table; 0: not known */
+    uint32_t oid;                        /* of that table */
     struct {
         lsn_t lsn;
         uint64_t seq;

@@ -260,8 +260,7 @@ static struct change note(const struct work *w, enum phase phase)
 {
     const struct step *s = w->step;
 
-    if (!s->oid || (w->map && !strcmp(map_text(w, phase, w->map->lsn, w->map->seq),
-                                      colmap_text(w->map, w->a))))
+    if (w->map && !strcmp(map_text(w, phase, w->map->lsn, w->map->seq), colmap_text(w->map, w->a)))
         return (struct change){.kind = CHANGE_NONE};
     return (struct change){.kind = CHANGE_NOTE,
                            .text = map_text(w, phase, s->relation.lsn, s->relation.seq)};
@@ -450,7 +449,7 @@ struct change columns_next(const struct columns_have *have, const struct step *s
     struct work w = {.have = have, .step = step, .a = a};
     struct colmap *property = NULL;
 
-    if (have->property && step->oid && !(property = colmap_parse(have->property, a)))
+    if (have->property && !(property = colmap_parse(have->property, a)))
         fail(EX_CONFIG,
              "the property " PROPERTY_COLUMNS " of %s is damaged; ALTER TABLE %s UNSET "
              "TBLPROPERTIES ('" PROPERTY_COLUMNS "'), to match the columns by their names",

@@ -121,44 +121,27 @@ static bool shape(struct table *t)
 {
     struct load *load = t->steps->load;
     struct step *step = t->step;
-    struct arena arena = {0};
     struct columns_have have = {.table = t->name,
                                 .n = t->ncolumns,
                                 .columns = t->columns,
                                 .property = table_property(t, PROPERTY_COLUMNS),
                                 .moved = t->moved,
                                 .filled = t->filled};
-    struct change c = columns_next(&have, step, &arena);
-    char *sql;
+    char *sql, *defaults;
 
-    if (!c.kind) {
-        arena_free(&arena);
+    arena_reset(&t->memory);
+    t->change = columns_next(&have, step, &t->memory);
+    if (!t->change.kind)
         return false;
-    }
-    if ((sql = alter_prepare_sql(t, step, &c))) {
+    if ((sql = alter_prepare_sql(t, step))) {
         ask(t, ALTER, sql);
-    } else {
-        char *defaults =
-            step->defaults_file ? purge_path(load, step->batch->run, step->defaults_file) : NULL;
-        t->change = c.kind;
-        step->version = -1; /* of a table without a key: this is no commit of the step's own */
-        ask(t, SHAPE, alter_sql(t, step, &c, defaults, load->permit_path));
-        free(defaults);
+        return true;
     }
-    arena_free(&arena);
+    step->version = -1; /* of a table without a key: this is no commit of the step's own */
+    defaults = step->defaults_file ? purge_path(load, step->batch->run, step->defaults_file) : NULL;
+    ask(t, SHAPE, alter_sql(t, step, defaults, load->permit_path));
+    free(defaults);
     return true;
-}
-
-/* A change was made. */
-static void shaped(struct table *t)
-{
-    FAILPOINT("after-alter");
-    if (t->change == CHANGE_FILL)
-        FAILPOINT("after-backfill");
-    t->moved = t->change == CHANGE_TEXTS;
-    t->filled = t->change == CHANGE_FILL;
-    if (!t->moved && !t->filled)
-        table_forget(t);
 }
 
 /* Sends whatever has to come next for the table's step, judging by what is known. */
@@ -310,7 +293,8 @@ static void succeeded(struct table *t, struct statement *st)
         table_forget(t);
         break;
     case SHAPE:
-        shaped(t);
+        FAILPOINT("after-alter");
+        table_take_change(t);
         break;
     case DELETE_MARKED:
         t->no_marked = true;
@@ -364,7 +348,7 @@ static _Noreturn void give_up(struct table *t, const struct statement *st)
     else if (t->asked == CREATE || t->asked == FILL)
         buf_printf(&right, "GRANT USE SCHEMA, CREATE TABLE ON SCHEMA `%s`.`%s`", step->catalog,
                    step->schema);
-    else if (t->asked == SHAPE && t->change == CHANGE_RENAME)
+    else if (t->asked == SHAPE && t->change.kind == CHANGE_RENAME)
         buf_printf(&right, "to own the table %s", t->name);
     else
         buf_printf(&right, "GRANT SELECT, MODIFY ON TABLE %s", t->name);

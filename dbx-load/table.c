@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cli.h"
-#include "columns.h"
+#include "colmap.h"
 #include "fail.h"
 #include "msg.h"
 #include "names.h"
@@ -51,6 +51,7 @@ void table_forget(struct table *t)
 void table_free(struct table *t)
 {
     table_forget(t);
+    arena_free(&t->memory);
     free(t->name);
     free(t);
 }
@@ -90,6 +91,64 @@ const char *table_property(const struct table *t, const char *key)
         if (!strcmp(t->properties[i].key, key))
             return t->properties[i].value;
     return NULL;
+}
+
+static void set_text(const char **text, const char *to)
+{
+    const char *was = *text;
+
+    *text = mem_strdup(to);
+    release(was);
+}
+
+static void set_property(struct table *t, const char *key, const char *value)
+{
+    unsigned i = 0;
+
+    while (i < t->nproperties && strcmp(t->properties[i].key, key))
+        i++;
+    if (i == t->nproperties) {
+        t->properties = mem_realloc(t->properties, ++t->nproperties * sizeof *t->properties);
+        t->properties[i] = (struct property){.key = mem_strdup(key)};
+    }
+    set_text(&t->properties[i].value, value);
+}
+
+static void add_columns(struct table *t, const struct change *c)
+{
+    t->columns = mem_realloc(t->columns, (t->ncolumns + c->ncolumns) * sizeof *t->columns);
+    for (unsigned i = 0; i < c->ncolumns; i++)
+        t->columns[t->ncolumns++] = (struct load_column){.name = mem_strdup(c->columns[i]->name),
+                                                         .type = mem_strdup(c->columns[i]->type)};
+}
+
+static void drop_column(struct table *t, unsigned i)
+{
+    release(t->columns[i].name);
+    release(t->columns[i].type);
+    t->ncolumns--;
+    memmove(&t->columns[i], &t->columns[i + 1], (t->ncolumns - i) * sizeof *t->columns);
+}
+
+void table_take_change(struct table *t)
+{
+    const struct change *c = &t->change;
+    unsigned i = 0;
+
+    while (c->name && i < t->ncolumns && strcmp(t->columns[i].name, c->name))
+        i++;
+    if (c->kind == CHANGE_NOTE)
+        set_property(t, PROPERTY_COLUMNS, c->text);
+    else if (c->kind == CHANGE_RENAME)
+        set_text(&t->columns[i].name, c->text);
+    else if (c->kind == CHANGE_DROP)
+        drop_column(t, i);
+    else if (c->kind == CHANGE_WIDEN)
+        set_text(&t->columns[i].type, c->text);
+    else if (c->kind == CHANGE_ADD)
+        add_columns(t, c);
+    t->moved = c->kind == CHANGE_TEXTS;
+    t->filled = c->kind == CHANGE_FILL;
 }
 
 bool table_made_by(const struct table *t, const struct step *s)

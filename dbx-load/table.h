@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <uthash.h>
 
-#include "batch.h"
+#include "columns.h"
 #include "statement.h"
 
 /* The properties that say whose a table is. */
@@ -27,11 +27,10 @@ struct table {
     char *name;     /* quoted, in full */
     bool described; /* exists and columns are known */
     bool exists;
-    bool read;          /* properties are known */
-    bool fenced;        /* by this start; table_forget leaves that alone */
-    bool no_marked;     /* the same: marked rows were deleted, because deletes are hard now */
-    bool enabled;       /* table_features_sql was just asked for */
-    bool moved, filled; /* see struct columns_have */
+    bool read;      /* properties are known */
+    bool fenced;    /* by this start; table_forget leaves that alone */
+    bool no_marked; /* the same: marked rows were deleted, because deletes are hard now */
+    bool enabled;   /* table_features_sql was just asked for */
     unsigned ncolumns, nproperties;
     struct load_column *columns; /* texts owned */
     struct property *properties;
@@ -39,10 +38,13 @@ struct table {
     /* steps.c's own */
     struct steps *steps;
     struct step *step; /* the one at work, or NULL */
-    int asked, change;
-    int64_t pause;   /* before the next question, ms */
-    unsigned limit;  /* of DESCRIBE HISTORY */
-    unsigned passed; /* the last search for work that met a step of it */
+    int asked;
+    struct change change; /* of its columns: asked for, or, if moved or filled, just made */
+    struct arena memory;  /* which that is in */
+    bool moved, filled;   /* see struct columns_have */
+    int64_t pause;        /* before the next question, ms */
+    unsigned limit;       /* of DESCRIBE HISTORY */
+    unsigned passed;      /* the last search for work that met a step of it */
     UT_hash_handle hh;
 };
 
@@ -54,6 +56,9 @@ void table_forget(struct table *t); /* what is known: it has to be asked again *
 void table_take_columns(struct table *t, const struct statement *s);
 void table_take_properties(struct table *t, const struct statement *s);
 const char *table_property(const struct table *t, const char *key); /* or NULL */
+
+/* The change t->change was made: the table has columns and property like that. */
+void table_take_change(struct table *t);
 
 /* True if the property says that this step's create-as-select made the table. */
 bool table_made_by(const struct table *t, const struct step *s);

@@ -14,7 +14,7 @@ from lib import state
 from lib.frames import Load, Stream
 from lib.pipeline import ROOT, wait_for
 
-FAILPOINTS = os.path.join(ROOT, "build", "failpoints", "bin")
+FAILPOINTS = os.environ.get("PGCDC_FAILPOINTS") or os.path.join(ROOT, "build", "failpoints", "bin")
 KILLED = -signal.SIGKILL
 KILLS = ["after-upload:2", "after-post:2", "after-success", "between-tables", "state-renamed:5"]
 

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import json
 import os
 import subprocess
 
@@ -30,6 +31,20 @@ def parquet(columns):
     }
     pyarrow.parquet.write_table(pyarrow.table(arrays), file)
     return file.getvalue()
+
+
+# The source's table, unless a test says otherwise.
+OID = 1000
+
+
+def column_map(oid, lsn, seq, columns, **more):
+    """The table property pgcdc.columns."""
+    position = f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
+    return json.dumps(
+        {"oid": oid, "lsn": position, "seq": seq, "columns": columns, **more},
+        separators=(",", ":"),
+        ensure_ascii=False,
+    )
 
 
 PERMIT = parquet({"_permit": (pyarrow.int32(), [1])})
@@ -85,11 +100,13 @@ class Stream:
         )
         return [f"(SELECT f.* FROM ({paths}) AS f CROSS JOIN parquet.`", "` AS p WHERE p._permit = 1)"]
 
-    def properties(self, name, batch=None):
+    def properties(self, name, columns, relation, batch=None):
+        numbered = {str(attnum): column for column, _, attnum in columns if attnum}
         found = {
             "pgcdc.pipeline": self.pipeline,
             "pgcdc.source": "7000/db",
             "pgcdc.table": f"public.{name}",
+            "pgcdc.columns": column_map(OID, *relation, numbered),
         }
         return {**found, "pgcdc.batch": f"{self.run}-{batch}"} if batch else found
 
@@ -98,6 +115,9 @@ class Stream:
         files = [self.file(rows)]
         before, after = self.permitted(files)
         table = self.table(name)
+        columns = [["id", "BIGINT", 1], ["v", "STRING", 2], ["_cdc_lsn", "BIGINT", 0], *columns]
+        relation = [1, 0]
+        properties = self.properties(name, columns, relation, snapshot_of)
         if key:
             apply = [
                 f"MERGE INTO {table} AS t USING {before}",
@@ -114,20 +134,20 @@ class Stream:
         step = {
             "table": [self.catalog, self.schema, name],
             "source": f"public.{name}",
-            "columns": [["id", "BIGINT", 1], ["v", "STRING", 2], ["_cdc_lsn", "BIGINT", 0],
-                        *columns],
+            "oid": OID,
+            "relation": relation,
+            "columns": columns,
+            "dropped": "keep",
             "key": list(key),
-            "properties": self.properties(name, snapshot_of),
+            "properties": properties,
             "files": files,
             "rows": len(rows),
             "apply": apply,
         }  # fmt: skip
         if snapshot_of:
-            properties = ", ".join(
-                f"{literal(k)} = {literal(v)}" for k, v in self.properties(name, snapshot_of).items()
-            )
+            pairs = ", ".join(f"{literal(k)} = {literal(v)}" for k, v in properties.items())
             step["create"] = [
-                f"CREATE TABLE {table} USING DELTA TBLPROPERTIES ({properties})"
+                f"CREATE TABLE {table} USING DELTA TBLPROPERTIES ({pairs})"
                 f" AS SELECT id, v, _cdc_lsn FROM {before}",
                 after,
             ]
@@ -138,7 +158,7 @@ class Stream:
             "batch": number, "from": start, "lsn": end, "time": 0, "steps": list(steps),
         })  # fmt: skip
 
-    def snapshot(self, number, name, lsn, rows, attempt=1, oid=1000):
+    def snapshot(self, number, name, lsn, rows, attempt=1, oid=OID):
         step = self.step(name, rows, snapshot_of=number)
         return self.add("load", {
             "batch": number, "from": 0, "lsn": 0, "time": 0, "steps": [step],

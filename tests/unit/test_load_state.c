@@ -51,7 +51,7 @@ static void pack_load(struct buf *b, uint64_t number, lsn_t lsn, const char *con
     pack_str(&pk, "steps");
     msgpack_pack_array(&pk, n);
     for (size_t i = 0; i < n; i++) {
-        msgpack_pack_map(&pk, 6);
+        msgpack_pack_map(&pk, 7);
         pack_str(&pk, "table");
         msgpack_pack_array(&pk, 3);
         pack_str(&pk, "c");
@@ -59,6 +59,8 @@ static void pack_load(struct buf *b, uint64_t number, lsn_t lsn, const char *con
         pack_str(&pk, names[i]);
         pack_str(&pk, "source");
         pack_str(&pk, names[i]);
+        pack_str(&pk, "oid");
+        msgpack_pack_uint64(&pk, 5);
         pack_str(&pk, "columns");
         msgpack_pack_array(&pk, 1);
         msgpack_pack_array(&pk, 3);
@@ -296,13 +298,14 @@ static void conform(const char *columns, const char *properties, const char *exp
     table_take_columns(t, c);
     table_take_properties(t, p);
     assert_int_equal(table_owner(t, &batch->steps[0]), TABLE_OURS);
-    struct arena arena = {0};
     struct columns_have have = {.table = t->name, .n = t->ncolumns, .columns = t->columns};
-    struct change change = columns_next(&have, &batch->steps[0], &arena);
-    char *sql = alter_sql(t, &batch->steps[0], &change, NULL, "p");
+    have.property = expected ? "{\"oid\":5,\"lsn\":\"0/0\",\"seq\":0,\"columns\":"
+                               "{\"1\":\"id\"},\"adding\":[1]}"
+                             : "{\"oid\":5,\"lsn\":\"0/0\",\"seq\":0,\"columns\":{\"1\":\"id\"}}";
+    t->change = columns_next(&have, &batch->steps[0], &t->memory);
+    char *sql = alter_sql(t, &batch->steps[0], NULL, "p");
     assert_true(sql == expected || !strcmp(sql, expected));
     free(sql);
-    arena_free(&arena);
     statement_free(c);
     statement_free(p);
     table_free(t);
