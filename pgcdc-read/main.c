@@ -109,23 +109,6 @@ static int drop_slot(struct run *run)
     return EX_OK;
 }
 
-/* The end of the WAL as of now: where --once ends. */
-static lsn_t wal_end(struct run *run)
-{
-    struct trouble t;
-    lsn_t lsn = 0;
-    PGresult *r = source_query(&run->loop, run->loop.sql, &t,
-                               "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
-                               " ELSE pg_current_wal_flush_lsn() END",
-                               NULL);
-
-    if (!r)
-        trouble_die(&t, "cannot ask where the WAL ends");
-    lsn_parse(PQgetvalue(r, 0, 0), &lsn);
-    PQclear(r);
-    return lsn;
-}
-
 /* Until dbx-load has settled what earlier runs left unfinished, nobody knows where to begin. */
 static void wait_for_load(struct run *run)
 {
@@ -198,7 +181,7 @@ int main(int argc, char **argv)
     shapes_read(&run);
     if (!settle_look(&run, &t))
         trouble_die(&t, "cannot look at the tables");
-    lsn_t target = a.once ? wal_end(&run) : a.until;
+    lsn_t target = a.once ? settle_wal_end(&run) : a.until;
     send_start(&run, 0);
     if (state)
         wait_for_load(&run);

@@ -16,6 +16,45 @@ bool settle_look(struct run *run, struct trouble *t)
     return true;
 }
 
+static lsn_t wal_end(struct run *run, int64_t *writer_delay)
+{
+    struct trouble t;
+    lsn_t lsn = 0;
+    PGresult *r = source_query(&run->loop, run->loop.sql, &t,
+                               "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
+                               " ELSE pg_current_wal_flush_lsn() END, setting FROM pg_settings"
+                               " WHERE name = 'wal_writer_delay'",
+                               NULL);
+
+    if (!r)
+        trouble_die(&t, "cannot ask where the WAL ends");
+    lsn_parse(PQgetvalue(r, 0, 0), &lsn);
+    *writer_delay = field_number(r, 0, 1);
+    PQclear(r);
+    return lsn;
+}
+
+/* A look is as of what was written into the WAL, and the stream ends at what is on disk. Commits
+ * are there within three rounds of the server's WAL writer, asynchronous ones too; what is not
+ * there by then need not ever be. */
+lsn_t settle_wal_end(struct run *run)
+{
+    int64_t delay, since = clock_ms();
+    lsn_t wanted = 0, lsn = wal_end(run, &delay);
+
+    for (const struct table *table = run->tables; table; table = table->hh.next)
+        if (table->settle > wanted)
+            wanted = table->settle;
+    while (lsn < wanted && clock_ms() < since + 3 * delay) {
+        loop_wait(&run->loop, -1, 0, clock_ms() + delay / 10);
+        lsn = wal_end(run, &delay);
+    }
+    for (struct table *table = run->tables; table; table = table->hh.next)
+        if (table->settle > lsn)
+            table->settle = lsn;
+    return lsn;
+}
+
 /* Later changes are withheld; a run that comes after a crash has to know that. */
 void settle_unread(struct run *run, struct table *table, lsn_t position, const char *why)
 {

@@ -12,6 +12,9 @@
  * be asked. */
 bool settle_look(struct run *run, struct trouble *t);
 
+/* Where the WAL ends, as of now, so that every shape that was looked at can be written there. */
+lsn_t settle_wal_end(struct run *run);
+
 /* Between two transactions, the stream being at position: writes shapes whose time has come. False:
  * as above. */
 bool settle_define(struct run *run, lsn_t position, struct trouble *t);
