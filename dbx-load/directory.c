@@ -164,6 +164,8 @@ void directory_show(const struct load *load, const struct batch *b)
                s->name, (unsigned long long)s->rows, s->nfiles);
         show_sql(load, &s->create, "where the table does not exist");
         show_sql(load, &s->apply, s->create.n ? "where it exists" : "apply");
+        if (!s->apply.n)
+            printf("-- only its columns change\n");
     }
     if (fflush(stdout))
         msg_die(EX_TEMPFAIL, "stdout is closed");

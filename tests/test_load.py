@@ -14,7 +14,7 @@ from lib import state
 from lib.frames import Load, Stream
 from lib.pipeline import ROOT, wait_for
 
-FAILPOINTS = os.environ.get("PGCDC_FAILPOINTS") or os.path.join(ROOT, "build", "failpoints", "bin")
+FAILPOINTS = os.path.join(ROOT, "build", "failpoints", "bin")
 KILLED = -signal.SIGKILL
 KILLS = ["after-upload:2", "after-post:2", "after-success", "between-tables", "state-renamed:5"]
 
@@ -499,7 +499,7 @@ def test_orphan_of_a_lost_state_adds_nothing(load, catalog, rows, warehouse):
 
 def test_to_directory(load, catalog, tmp_path):
     stream = first(catalog)
-    stream.batch(2, 100, 120, stream.step("t", [(1, "uno", 110)]))
+    stream.batch(2, 100, 120, stream.step("t", [(1, "uno", 110)]), stream.definition("t"))
     out = tmp_path / "out"
     nobody = {name: "" for name in load.environment if name.startswith("DATABRICKS_")}
     data = stream.end().bytes()
@@ -543,10 +543,11 @@ def test_directory_that_fails_loses_nothing(to_directory, tmp_path):
 
 def test_dry_run(load, catalog):
     stream = first(catalog)
-    stream.batch(2, 100, 120, stream.step("t", [(1, "uno", 110)]))
+    stream.batch(2, 100, 120, stream.step("t", [(1, "uno", 110)]), stream.definition("t"))
     code, out, err = load.run(stream.end(), "--dry-run")
     assert (code, err) == (0, "")
     assert "CREATE TABLE" in out and "MERGE INTO" in out and "snapshot of public.t" in out
+    assert out.endswith("0 rows in 0 files\n-- only its columns change\n")
     assert not os.path.exists(load.state)
 
 

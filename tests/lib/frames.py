@@ -115,9 +115,7 @@ class Stream:
         files = [self.file(rows)]
         before, after = self.permitted(files)
         table = self.table(name)
-        columns = [["id", "BIGINT", 1], ["v", "STRING", 2], ["_cdc_lsn", "BIGINT", 0], *columns]
-        relation = [1, 0]
-        properties = self.properties(name, columns, relation, snapshot_of)
+        shape = self.definition(name, columns, snapshot_of)
         if key:
             apply = [
                 f"MERGE INTO {table} AS t USING {before}",
@@ -132,26 +130,32 @@ class Stream:
             apply = [f"INSERT INTO {table} (id, v, _cdc_lsn) SELECT id, v, _cdc_lsn FROM {before}",
                      after]  # fmt: skip
         step = {
-            "table": [self.catalog, self.schema, name],
-            "source": f"public.{name}",
-            "oid": OID,
-            "relation": relation,
-            "columns": columns,
-            "dropped": "keep",
-            "key": list(key),
-            "properties": properties,
-            "files": files,
-            "rows": len(rows),
-            "apply": apply,
+            **shape, "key": list(key), "files": files, "rows": len(rows), "apply": apply,
         }  # fmt: skip
         if snapshot_of:
-            pairs = ", ".join(f"{literal(k)} = {literal(v)}" for k, v in properties.items())
+            pairs = ", ".join(f"{literal(k)} = {literal(v)}" for k, v in shape["properties"].items())
             step["create"] = [
                 f"CREATE TABLE {table} USING DELTA TBLPROPERTIES ({pairs})"
                 f" AS SELECT id, v, _cdc_lsn FROM {before}",
                 after,
             ]
         return step
+
+    def definition(self, name, columns=(), snapshot_of=None):
+        """A step without rows: only the shape of the table is to be applied."""
+        columns = [["id", "BIGINT", 1], ["v", "STRING", 2], ["_cdc_lsn", "BIGINT", 0], *columns]
+        return {
+            "table": [self.catalog, self.schema, name],
+            "source": f"public.{name}",
+            "oid": OID,
+            "relation": [1, 0],
+            "columns": columns,
+            "dropped": "keep",
+            "key": ["id"],
+            "properties": self.properties(name, columns, [1, 0], snapshot_of),
+            "files": [],
+            "rows": 0,
+        }
 
     def batch(self, number, start, end, *steps):
         return self.add("load", {
