@@ -24,7 +24,8 @@ struct work {
     const struct columns_have *have;
     const struct step *step;
     struct arena *a;
-    const struct colmap *map; /* the property; NULL: it is missing or of another table's columns */
+    const struct colmap *property; /* or NULL */
+    const struct colmap *map;      /* the same; NULL, if it is of another table's columns */
     unsigned n;
     struct item *items;
 };
@@ -174,14 +175,14 @@ static void name_item(const struct work *w, struct item *item)
         item->name = is_wanted(w, item->at->name) ? name_to_keep(w, item) : item->at->name;
 }
 
-static void gather(struct work *w, const struct colmap *property)
+static void gather(struct work *w)
 {
     const struct step *s = w->step;
-    unsigned known = property ? property->n : 0;
+    unsigned known = w->property ? w->property->n : 0;
 
     w->items = arena_alloc(w->a, (known + 2 * s->ncolumns + 1) * sizeof *w->items);
     for (unsigned i = 0; i < known; i++) {
-        const struct colmap_entry *e = &property->entries[i];
+        const struct colmap_entry *e = &w->property->entries[i];
         if (!w->map && is_wanted(w, e->name))
             continue; /* by its name it is the new table's */
         struct item *item = add_item(w, w->map ? e->attnum : 0, NULL);
@@ -209,13 +210,13 @@ static void gather(struct work *w, const struct colmap *property)
         name_item(w, &w->items[i]);
 }
 
-/* Whether it still has to be renamed. A name that was matched, or that the source did not change,
- * may be written with other cases in the table. */
+/* Whether it still has to be renamed. In a table that was not ours, a name that the source did not
+ * change may be written with other cases. */
 static bool moves(const struct work *w, const struct item *item)
 {
     if (!item->at || !item->name)
         return false;
-    if (item->wanted && (!w->map || !strcmp(item->noted, item->name)))
+    if (item->wanted && (w->map ? !strcmp(item->noted, item->name) : !w->property))
         return !names_equal(item->at->name, item->name);
     return strcmp(item->at->name, item->name);
 }
@@ -447,20 +448,19 @@ struct change columns_next(const struct columns_have *have, const struct step *s
     static struct change (*const in_turn[])(const struct work *) = {drops, renames, widens, adds,
                                                                     fills};
     struct work w = {.have = have, .step = step, .a = a};
-    struct colmap *property = NULL;
 
-    if (have->property && !(property = colmap_parse(have->property, a)))
+    if (have->property && !(w.property = colmap_parse(have->property, a)))
         fail(EX_CONFIG,
              "the property " PROPERTY_COLUMNS " of %s is damaged; ALTER TABLE %s UNSET "
              "TBLPROPERTIES ('" PROPERTY_COLUMNS "'), to match the columns by their names",
              have->table, have->table);
-    if (property && property->oid == step->oid)
-        w.map = property;
+    if (w.property && w.property->oid == step->oid)
+        w.map = w.property;
     if (w.map && !step->batch->is_snapshot &&
         (step->relation.lsn < w.map->lsn ||
          (step->relation.lsn == w.map->lsn && step->relation.seq < w.map->seq)))
         return (struct change){.kind = CHANGE_NONE}; /* the table has gone on since */
-    gather(&w, property);
+    gather(&w);
     for (unsigned i = 0; i < sizeof in_turn / sizeof *in_turn; i++) {
         struct change c = in_turn[i](&w);
         if (c.kind)

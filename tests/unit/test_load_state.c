@@ -51,7 +51,7 @@ static void pack_load(struct buf *b, uint64_t number, lsn_t lsn, const char *con
     pack_str(&pk, "steps");
     msgpack_pack_array(&pk, n);
     for (size_t i = 0; i < n; i++) {
-        msgpack_pack_map(&pk, 7);
+        msgpack_pack_map(&pk, 8);
         pack_str(&pk, "table");
         msgpack_pack_array(&pk, 3);
         pack_str(&pk, "c");
@@ -70,6 +70,16 @@ static void pack_load(struct buf *b, uint64_t number, lsn_t lsn, const char *con
         pack_str(&pk, "files");
         msgpack_pack_array(&pk, 1);
         pack_str(&pk, "a.parquet");
+        pack_str(&pk, "defaults");
+        msgpack_pack_map(&pk, 2);
+        pack_str(&pk, "file");
+        pack_str(&pk, "d.parquet");
+        pack_str(&pk, "columns");
+        msgpack_pack_array(&pk, 1);
+        msgpack_pack_array(&pk, 3);
+        msgpack_pack_int(&pk, 1);
+        pack_str(&pk, "s.c1");
+        pack_str(&pk, "5");
         pack_str(&pk, "properties");
         msgpack_pack_map(&pk, 3);
         pack_str(&pk, PROPERTY_PIPELINE);
@@ -122,6 +132,8 @@ static void manifest_comes_back_as_it_was(void **state)
     assert_int_equal(is->nsteps, 2);
     assert_string_equal(is->steps[1].name, "k");
     assert_string_equal(is->steps[0].files[0], "a.parquet");
+    assert_string_equal(is->steps[0].defaults_file, "d.parquet");
+    assert_string_equal(is->steps[0].defaults[0].expression, "s.c1");
     char *sql = batch_sql(&is->steps[0].apply, "/p`q");
     assert_string_equal(sql, "MERGE `/p``q` AND `/p``q`");
     free(sql);
@@ -169,11 +181,27 @@ static void frame_with_an_unsafe_file_is_refused(void **state)
     pack_load(&b, 1, 100, names, 1);
     memcpy(memmem(b.data, b.len, "a.parquet", 9), "../../etc", 9);
     assert_int_equal(exit_code_of(unpack, &b), EX_DATAERR);
+    buf_clear(&b);
+    pack_load(&b, 1, 100, names, 1);
+    memcpy(memmem(b.data, b.len, "d.parquet", 9), "d/parquet", 9);
+    assert_int_equal(exit_code_of(unpack, &b), EX_DATAERR);
     buf_free(&b);
     assert_true(batch_name_is_safe("run-1.parquet"));
     assert_false(batch_name_is_safe(".hidden"));
     assert_false(batch_name_is_safe("a/b"));
     assert_false(batch_name_is_safe(""));
+}
+
+static void step_without_its_oid_is_refused(void **state)
+{
+    static const char *const names[] = {"t"};
+    struct buf b = {0};
+
+    (void)state;
+    pack_load(&b, 1, 100, names, 1);
+    memcpy(memmem(b.data, b.len, "oid", 3), "oil", 3);
+    assert_int_equal(exit_code_of(unpack, &b), EX_DATAERR);
+    buf_free(&b);
 }
 
 static void ledger_comes_back_as_it_was(void **state)
@@ -194,6 +222,7 @@ static void ledger_comes_back_as_it_was(void **state)
     was.batches->steps[0].done = true;
     was.batches->steps[1].version = 12;
     ledger_set(&was.batches->steps[1].statement, "id-1");
+    was.batches->steps[1].shaping = true;
     ledger_note_snapshot(&was, &snapshot);
     snapshot.attempt = 9;
     ledger_note_snapshot(&was, &snapshot);
@@ -220,6 +249,7 @@ static void ledger_comes_back_as_it_was(void **state)
     assert_false(steps[1].done);
     assert_int_equal(steps[1].version, 12);
     assert_string_equal(steps[1].statement, "id-1");
+    assert_true(steps[1].shaping);
     assert_true(steps[1].unsure);
     assert_int_equal(is.batches->next->number, 4);
     assert_true(batch_is_done(is.batches->next));
@@ -378,6 +408,7 @@ int main(void)
         cmocka_unit_test(manifest_comes_back_as_it_was),
         cmocka_unit_test(damaged_manifest_is_refused),
         cmocka_unit_test(frame_with_an_unsafe_file_is_refused),
+        cmocka_unit_test(step_without_its_oid_is_refused),
         cmocka_unit_test(ledger_comes_back_as_it_was),
         cmocka_unit_test(manifests_that_the_state_does_not_name_go),
         cmocka_unit_test(state_of_another_source_is_refused),
