@@ -23,7 +23,7 @@ from lib.compare import Difference
 from lib.replication import Replication
 
 ROUNDS = ("together", "batch", "behind", "quiet", "once")
-QUIET = 15  # seconds until a change of a table that nobody writes to is there
+QUIET = 180  # seconds until all tables that nobody writes to are changed, on a busy machine
 STORIES = {}  # name: Story
 
 
@@ -242,14 +242,14 @@ def test_a_keyless_table_that_loses_a_column_is_read_again(told):
 story(
     "dropped",
     [
-        "CREATE TABLE t (id int PRIMARY KEY, a text, b text, c int, d text, e text, f text, g text,"
-        " v text)",
-        "INSERT INTO t SELECT i, 'a', 'b', 3, 'd', 'e', 'f', 'g', 'v' FROM generate_series(1, 3) i",
+        "CREATE TABLE t (id int PRIMARY KEY, a text, b int, c numeric(6,2), d text, e text, f text,"
+        " g text, v text)",
+        "INSERT INTO t SELECT i, 'a', 2, 3, 'd', 'e', 'f', 'g', 'v' FROM generate_series(1, 3) i",
     ],
     together=[
         "UPDATE t SET a = 'last' WHERE id = 1",
         "ALTER TABLE t DROP a",
-        "INSERT INTO t VALUES (4, 'b')",
+        "INSERT INTO t VALUES (4, 4)",
         "ALTER TABLE t DROP b",
         "UPDATE t SET v = 'w' WHERE id = 2",
         "INSERT INTO t VALUES (5, 5)",
@@ -278,7 +278,7 @@ story(
 
 def test_a_column_is_dropped_and_the_target_keeps_it(told):
     told.assert_story("dropped", reads=1)
-    for column, id_, value in ("a", 1, "last"), ("b", 4, "b"), ("c", 5, "5"), ("f", 8, "f"):
+    for column, id_, value in ("a", 1, "last"), ("b", 4, "4"), ("c", 5, "5.00"), ("f", 8, "f"):
         query = f"SELECT `{column}` FROM {{}}.dropped.t WHERE id = {id_}"
         assert told.rows(query) == [[value]], column
 
@@ -1058,7 +1058,8 @@ class Told(Replication):
         self.late = [name for name, story_ in STORIES.items() if "quiet" in story_.rounds]
         end = time.monotonic() + QUIET
         while self.late and time.monotonic() < end:
-            self.late = [name for name in self.late if not self.is_equal(name)]
+            if self.is_equal(self.late[0]):
+                self.late.pop(0)
 
     def is_equal(self, name):
         try:
