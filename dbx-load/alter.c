@@ -1,6 +1,7 @@
 #include "alter.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "colmap.h"
@@ -9,6 +10,7 @@
 #include "widen.h"
 
 #define TEXTS "_cdc_unrepresentable"
+#define UNCHANGED "_cdc_unchanged"
 
 static void quoted(struct buf *b, const char *text)
 {
@@ -88,26 +90,47 @@ static void set_texts(struct buf *b, const char *texts)
     buf_printf(b, TEXTS " = try_element_at(filter(array(%s), m -> size(m) > 0), 1)", texts);
 }
 
+/* from and to are quoted; to: "" to remove. */
+static void rename_texts(struct buf *b, const char *from, const char *to)
+{
+    char *texts = *to ? mem_printf("transform_keys(map_filter(t." TEXTS ", (k, v) -> k <> %s), "
+                                   "(k, v) -> IF(k = %s, %s, k))",
+                                   to, from, to)
+                      : mem_printf("map_filter(t." TEXTS ", (k, v) -> k <> %s)", from);
+
+    set_texts(b, texts);
+    free(texts);
+}
+
+static void rename_unchanged(struct buf *b, const char *from, const char *to)
+{
+    if (*to)
+        buf_printf(b, UNCHANGED " = transform(t." UNCHANGED ", c -> IF(c = %s, %s, c))", from, to);
+    else
+        buf_printf(b, UNCHANGED " = array_remove(t." UNCHANGED ", %s)", from);
+}
+
 static char *texts_sql(const struct table *t, const struct change *c, const char *permit)
 {
-    struct buf b = {0}, texts = {0}, from = {0};
+    bool events = columns_find(t->columns, t->ncolumns, UNCHANGED);
+    struct buf b = {0}, from = {0}, to = {0};
 
     quoted(&from, c->name);
-    if (c->text) {
-        buf_str(&texts, "transform_keys(map_filter(t." TEXTS ", (k, v) -> k <> ");
-        quoted(&texts, c->text);
-        buf_printf(&texts, "), (k, v) -> IF(k = %s, ", from.data);
-        quoted(&texts, c->text);
-        buf_str(&texts, ", k))");
-    } else {
-        buf_printf(&texts, "map_filter(t." TEXTS ", (k, v) -> k <> %s)", from.data);
-    }
+    buf_str(&to, "");
+    if (c->text)
+        quoted(&to, c->text);
     merge_into(&b, t, NULL, permit);
-    buf_printf(&b, "array_contains(map_keys(t." TEXTS "), %s)\nWHEN MATCHED THEN UPDATE SET ",
-               from.data);
-    set_texts(&b, texts.data);
-    buf_free(&texts);
+    buf_printf(&b, "array_contains(map_keys(t." TEXTS "), %s)", from.data);
+    if (events)
+        buf_printf(&b, " OR array_contains(t." UNCHANGED ", %s)", from.data);
+    buf_str(&b, "\nWHEN MATCHED THEN UPDATE SET ");
+    rename_texts(&b, from.data, to.data);
+    if (events) {
+        buf_str(&b, ", ");
+        rename_unchanged(&b, from.data, to.data);
+    }
     buf_free(&from);
+    buf_free(&to);
     return b.data;
 }
 

@@ -281,13 +281,21 @@ static bool is_fallible(const char *type)
     return true;
 }
 
-/* The texts go before the column does: that can be done twice. */
+/* Rows name columns in texts of what a column cannot hold, and events in lists of what did not
+ * change. */
+static bool is_named_in_rows(const struct work *w, const struct load_column *c)
+{
+    return (is_fallible(c->type) && in_table(w, "_cdc_unrepresentable")) ||
+           in_table(w, "_cdc_unchanged");
+}
+
+/* The name in rows goes before the column does: that can be done twice. */
 static struct change move(const struct work *w, const struct item *item, const char *to)
 {
     struct change c = {
         .kind = to ? CHANGE_RENAME : CHANGE_DROP, .name = item->at->name, .text = to};
 
-    if (!w->have->moved && is_fallible(item->at->type) && in_table(w, "_cdc_unrepresentable")) {
+    if (!w->have->moved && is_named_in_rows(w, item->at)) {
         c.kind = CHANGE_TEXTS;
         if (item->noted && names_equal(item->noted, c.name))
             c.name = item->noted;
@@ -320,44 +328,53 @@ static const struct item *item_at(const struct work *w, const struct load_column
     return NULL;
 }
 
-static struct change renames(const struct work *w)
+/* A name that says more than where a column is has to be in the property before: that of a column
+ * that is kept, and all of a table that had none. */
+static struct change plans(const struct work *w)
 {
-    struct change c;
-    const struct item *cycle = NULL;
-    bool any = false;
+    struct change none = {.kind = CHANGE_NONE};
 
-    for (unsigned i = 0; i < w->n; i++)
-        any |= moves(w, &w->items[i]);
-    if (!any)
-        return (struct change){.kind = CHANGE_NONE};
     for (unsigned i = 0; i < w->n; i++) {
         const struct item *item = &w->items[i];
         if (moves(w, item) &&
-            (!w->map || item->back || (!item->wanted && !is_taken(w, item->name, item))) &&
-            (c = note(w, MOVING)).kind)
-            return c;
+            (!w->map || item->back || (!item->wanted && !is_taken(w, item->name, item))))
+            return note(w, MOVING);
     }
+    return none;
+}
+
+static struct change renames(const struct work *w)
+{
+    bool any = false;
+
     for (unsigned i = 0; i < w->n; i++) {
         const struct item *item = &w->items[i];
-        if (moves(w, item) && !in_table(w, item->name) &&
-            (!item->wanted || !is_taken(w, item->name, item)))
+        if (!moves(w, item))
+            continue;
+        any = true;
+        if (!in_table(w, item->name) && (!item->wanted || !is_taken(w, item->name, item)))
             return move(w, item, item->name);
     }
-    if ((c = note(w, MOVING)).kind) /* which may make a name free */
-        return c;
+    /* that may make a name free */
+    return any ? note(w, MOVING) : (struct change){.kind = CHANGE_NONE};
+}
+
+/* Columns that wait for each other's names, and for nothing else. */
+static struct change detours(const struct work *w)
+{
+    const struct item *cycle = NULL;
+
     for (unsigned i = 0; i < w->n; i++) {
-        const struct item *item = &w->items[i];
+        const struct item *item = &w->items[i], *other;
         const struct load_column *in_the_way;
         if (!moves(w, item) || !(in_the_way = in_table(w, item->name)))
             continue;
-        if (!item_at(w, in_the_way))
+        if (!(other = item_at(w, in_the_way)))
             refuse_foreign(w, in_the_way->name);
-        if (item_at(w, in_the_way)->wanted && is_wanted(w, item->at->name))
+        if (other->wanted && is_wanted(w, item->at->name))
             cycle = item;
     }
-    if (!cycle)
-        fail(EX_CONFIG, "columns of %s are in each other's way", w->have->table);
-    return move(w, cycle, aside(w, cycle));
+    return cycle ? move(w, cycle, aside(w, cycle)) : (struct change){.kind = CHANGE_NONE};
 }
 
 static struct change widens(const struct work *w)
@@ -445,8 +462,8 @@ static struct change fills(const struct work *w)
 struct change columns_next(const struct columns_have *have, const struct step *step,
                            struct arena *a)
 {
-    static struct change (*const in_turn[])(const struct work *) = {drops, renames, widens, adds,
-                                                                    fills};
+    static struct change (*const in_turn[])(const struct work *) = {drops,  plans, renames, detours,
+                                                                    widens, adds,  fills};
     struct work w = {.have = have, .step = step, .a = a};
 
     if (have->property && !(w.property = colmap_parse(have->property, a)))

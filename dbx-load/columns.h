@@ -20,8 +20,8 @@
 enum change_kind {
     CHANGE_NONE,
     CHANGE_NOTE,   /* the property becomes `text` */
-    CHANGE_TEXTS,  /* the texts of column `name` in _cdc_unrepresentable go over to the name `text`,
-                      or, if that is NULL, go */
+    CHANGE_TEXTS,  /* what _cdc_unrepresentable and _cdc_unchanged have under the name of column
+                      `name` goes over to the name `text` or, if that is NULL, goes */
     CHANGE_RENAME, /* column `name` to `text` */
     CHANGE_DROP,   /* column `name` */
     CHANGE_WIDEN,  /* column `name` to the type `text` */

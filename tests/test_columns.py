@@ -249,6 +249,20 @@ def test_renamed_dropped_and_wider_columns(make):
     ]  # fmt: skip
 
 
+def test_renamed_column_of_events(make):
+    """They list by name what an UPDATE left unchanged, and its value is not known from them."""
+    t = make(key=())
+    t.more = {"pgcdc.mode": "append"}
+    t.ours = {**OURS, "_cdc_unchanged": "ARRAY<STRING>", "_cdc_row": "STRING"}
+    t.change({**ID, **V}, [("1", "one")]).loaded()
+    t.sql("INSERT INTO {t} (id, _cdc_unchanged) VALUES (2, array('id', 'v'))")
+    t.open().change({**ID, "w": (2, "STRING"), "x": (3, "INT")},
+                    defaults={3: ("CAST(s.c3 AS INT)", "7", "7")}).loaded()  # fmt: skip
+    assert t.rows("id, w, x, to_json(_cdc_unchanged)") == [
+        ("1", "one", None, None), ("2", None, None, '["id","w"]'),
+    ]  # fmt: skip
+
+
 def test_wider_types_of_an_adopted_table(make):
     have = ["SMALLINT", "INT", "INT", "BIGINT", "FLOAT", "DECIMAL(5,2)", "DATE", "ARRAY<INT>"]
     wide = ["INT", "DOUBLE", "DECIMAL(12,2)", "DECIMAL(20,0)", "DOUBLE", "DECIMAL(7,3)",
