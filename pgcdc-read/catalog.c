@@ -197,6 +197,24 @@ bool catalog_tables(struct run *run, struct trouble *t)
     return r != NULL;
 }
 
+bool catalog_stamp(struct run *run, PGconn *c, const struct table *table, uint64_t *stamp,
+                   struct trouble *t)
+{
+    char *schema = PQescapeLiteral(c, table->schema, strlen(table->schema));
+    char *name = PQescapeLiteral(c, table->name, strlen(table->name));
+    char *sql = mem_printf("SELECT " STAMP " FROM pg_class c JOIN pg_namespace n ON n.oid = "
+                           "c.relnamespace WHERE c.oid = %u AND n.nspname = %s AND c.relname = %s",
+                           table->oid, schema, name);
+    PGresult *r = source_query(&run->loop, c, t, sql, NULL);
+
+    *stamp = r && PQntuples(r) ? strtoull(PQgetvalue(r, 0, 0), NULL, 10) : 0;
+    PQclear(r);
+    PQfreemem(schema);
+    PQfreemem(name);
+    free(sql);
+    return r != NULL;
+}
+
 bool catalog_stayed(struct run *run, const struct table *table, bool *stayed, struct trouble *t)
 {
     const struct list *names = &run->arguments->publications;

@@ -158,19 +158,45 @@ static void copy_part(struct copy *c, const char *part)
     free(sql);
 }
 
-/* To a snapshot that is older, a table that ALTER TABLE wrote anew looks empty. None can come any
- * more once the table was read: the transaction holds its lock. */
-static void refuse_rewritten(struct run *run, const struct table *table)
+/* Locks a part of the table against ALTER TABLE, until the end of the transaction. False: there is
+ * none of this name any more. */
+static bool hold_part(struct run *run, const struct table *table, const char *part)
 {
-    PGresult *parts = parts_of(run, table);
+    char *sql = mem_printf("SELECT FROM %s LIMIT 0", part);
+    struct trouble t;
+    PGresult *r = source_query(&run->loop, run->loop.sql, &t, sql, NULL);
 
-    for (int i = 0; i < PQntuples(parts); i++)
-        if (!field_truth(parts, i, 1))
-            msg_die(EX_TEMPFAIL,
-                    "table %s.%s was rewritten while it waited to be read: start again, to read it "
-                    "as it is now",
-                    table->schema, table->name);
+    if (!r && strcmp(t.sqlstate, "42P01") && strcmp(t.sqlstate, "3F000"))
+        give_up(&t, table);
+    PQclear(r);
+    free(sql);
+    return r != NULL;
+}
+
+/*
+ * Whether the table was altered or rewritten since the snapshot: its rows are as of then, but COPY
+ * looks names up as of now, and a file that is there no more has no rows. If not, it stays as it is
+ * from here on, for it is locked first. now: a connection outside of the snapshot.
+ */
+static bool was_altered(struct run *run, PGconn *now, const struct table *table)
+{
+    uint64_t stamp;
+    struct trouble t;
+    PGresult *parts = parts_of(run, table);
+    bool altered = false;
+
+    for (int i = 0; i < PQntuples(parts) && !altered; i++)
+        altered = !hold_part(run, table, PQgetvalue(parts, i, 0));
     PQclear(parts);
+    if (altered)
+        return true;
+    if (!catalog_stamp(run, now, table, &stamp, &t))
+        give_up(&t, table);
+    parts = parts_of(run, table);
+    for (int i = 0; i < PQntuples(parts); i++)
+        altered |= !field_truth(parts, i, 1);
+    PQclear(parts);
+    return altered || stamp != table->stamp;
 }
 
 static void announce_table(struct run *run, struct table *table, lsn_t lsn)
@@ -215,7 +241,6 @@ static void read_table(struct run *run, struct table *table, lsn_t lsn)
     PGresult *parts = parts_of(run, table);
     for (int i = 0; i < PQntuples(parts); i++)
         copy_part(&c, PQgetvalue(parts, i, 0));
-    refuse_rewritten(run, table);
     frames_snapshot_end(out, table->oid, table->attempt, lsn, c.rows);
     table->from = lsn;
     table->unread = false;
@@ -276,7 +301,9 @@ static void leave_out_unlisted(struct run *run)
     }
 }
 
-static void read_tables(struct run *run, const char *snapshot, lsn_t lsn, lsn_t position)
+/* False: one of them has changed its shape since the snapshot, and a later one is needed. */
+static bool read_tables(struct run *run, PGconn *slot, const char *snapshot, lsn_t lsn,
+                        lsn_t position)
 {
     PGconn *sql = run->loop.sql;
     char *import = mem_printf("SET TRANSACTION SNAPSHOT '%s'", snapshot);
@@ -284,9 +311,17 @@ static void read_tables(struct run *run, const char *snapshot, lsn_t lsn, lsn_t 
 
     PQclear(command(run, sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", NULL));
     PQclear(command(run, sql, import, NULL));
+    free(import);
     if (!catalog_tables(run, &t)) /* columns, filters, partitions: as of the snapshot */
         give_up(&t, NULL);
     leave_out_unlisted(run);
+    for (struct table *table = run->tables; table; table = table->hh.next)
+        if (table->unread && was_altered(run, slot, table)) {
+            msg_info("table %s.%s was altered before it could be read: trying again", table->schema,
+                     table->name);
+            PQclear(command(run, sql, "ROLLBACK", NULL));
+            return false;
+        }
     for (struct table *table = run->tables; table; table = table->hh.next)
         if (table->unread)
             table->attempt = new_attempt(run, table);
@@ -302,7 +337,7 @@ static void read_tables(struct run *run, const char *snapshot, lsn_t lsn, lsn_t 
             read_table(run, table, lsn);
     run->unread = false;
     PQclear(command(run, sql, "COMMIT", NULL));
-    free(import);
+    return true;
 }
 
 /* Creates a slot, the main one or a temporary one, and reads what is unread at its consistent
@@ -323,11 +358,10 @@ static lsn_t read_at_new_slot(struct run *run, bool temporary, lsn_t position)
         run->slot_exists = true;
         run->slot_lsn = lsn;
     }
-    if (run->unread)
-        read_tables(run, PQgetvalue(created, 0, 2), lsn, position);
+    bool done = !run->unread || read_tables(run, c, PQgetvalue(created, 0, 2), lsn, position);
     PQclear(created);
     PQfinish(c); /* a temporary slot goes with it */
-    return lsn;
+    return done ? lsn : read_at_new_slot(run, true, position);
 }
 
 lsn_t snapshot_take(struct run *run)
@@ -399,10 +433,10 @@ static bool read_at_made_slot(struct run *run, lsn_t position, struct trouble *t
     if (!created)
         return false;
     run->loop.quit_on_stop = true;
-    read_tables(run, PQgetvalue(created, 0, 2), consistent_point(created), position);
+    read_tables(run, run->making.c, PQgetvalue(created, 0, 2), consistent_point(created), position);
     run->loop.quit_on_stop = quit;
     PQclear(created);
-    snapshot_cancel(run); /* it has served */
+    snapshot_cancel(run); /* it has served; what is unread still gets another one */
     return true;
 }
 
