@@ -14,8 +14,9 @@ from model import ddl, tables
 from model.shape import EXTRA
 
 # dbx-load's most delicate moments are too short to be met by chance.
-FAILPOINTS = ("before-post", *4 * ("after-post",), "after-success", "between-tables")
-DDL = 0.04  # how much of what sessions do
+FAILPOINTS = ("before-post", *4 * ("after-post",), "after-success", "between-tables",
+              *3 * ("after-alter",))  # fmt: skip
+DDL = 0.05  # how much of what sessions do
 VICTIMS = ("pgcdc-read", "cdc-batch", "cdc-merge", "dbx-load", "dbx-load", "all", "all", "postgres")
 
 
@@ -34,8 +35,9 @@ def generate(seed, count):
         "failpoint": None,
     }
     if r.random() < 0.3:  # in place of a kill between two operations
-        passage, down = r.randint(8, 14), round(r.uniform(0, 4), 2)
-        settings["failpoint"] = {"at": f"{r.choice(FAILPOINTS)}:{passage}", "down": down}
+        name, down = r.choice(FAILPOINTS), round(r.uniform(0, 4), 2)
+        passage = r.randint(1, 5) if name == "after-alter" else r.randint(8, 14)
+        settings["failpoint"] = {"at": f"{name}:{passage}", "down": down}
     return settings, Maker(r, settings, count).make()
 
 
