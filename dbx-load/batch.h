@@ -72,7 +72,8 @@ struct snapshot {
     uint64_t attempt;
     lsn_t lsn;
     const char *schema, *table;
-    const char *mode; /* append or merge */
+    const char *mode;   /* append or merge */
+    const char *target; /* the table that has it, quoted in full; NULL: not known */
 };
 
 struct batch {

@@ -68,6 +68,11 @@ static void read_batch(struct ledger *l, const struct state_line *line)
     ledger_add(l, b);
 }
 
+static void release(const char *text)
+{
+    free((void *)(uintptr_t)text); /* owned, though const for everybody else */
+}
+
 static void read_line(struct ledger *l, const struct state_line *line)
 {
     const char *key = line->key;
@@ -109,7 +114,8 @@ static void read_line(struct ledger *l, const struct state_line *line)
                              .schema = word[3],
                              .table = word[4],
                              .relfilenode = (uint32_t)number(l, line, 5),
-                             .mode = *word[6] ? word[6] : MODE_USUAL};
+                             .mode = *word[6] ? word[6] : MODE_USUAL,
+                             .target = *word[7] ? word[7] : NULL};
         ledger_note_snapshot(l, &s);
     } else if (!strcmp(key, "error")) {
         l->error_time = (int64_t)number(l, line, 0);
@@ -188,7 +194,7 @@ void ledger_save(const struct ledger *l)
         snprintf(n, sizeof n, "%llu", (unsigned long long)s->attempt);
         snprintf(file, sizeof file, "%u", s->relfilenode);
         state_line(&text, "snapshot", oid, n, LSN_TEXT(s->lsn), s->schema, s->table, file, s->mode,
-                   NULL);
+                   s->target, NULL);
     }
     if (l->error) {
         snprintf(n, sizeof n, "%lld", (long long)l->error_time);
@@ -207,9 +213,10 @@ void ledger_free(struct ledger *l)
         batch_free(b);
     }
     for (unsigned i = 0; i < l->nsnapshots; i++) {
-        free((void *)(uintptr_t)l->snapshots[i].schema);
-        free((void *)(uintptr_t)l->snapshots[i].table);
-        free((void *)(uintptr_t)l->snapshots[i].mode);
+        const struct snapshot *s = &l->snapshots[i];
+        const char *const texts[] = {s->schema, s->table, s->mode, s->target};
+        for (size_t k = 0; k < sizeof texts / sizeof *texts; k++)
+            release(texts[k]);
     }
     char **owned[] = {
         &l->source.system, &l->source.database, &l->source.slot, &l->source.publications,
@@ -249,22 +256,49 @@ const struct snapshot *ledger_snapshot_of(const struct ledger *l, const char *so
     return NULL;
 }
 
+struct snapshot *ledger_snapshot_in(const struct ledger *l, const char *target)
+{
+    for (unsigned i = 0; i < l->nsnapshots; i++)
+        if (l->snapshots[i].target && !strcmp(l->snapshots[i].target, target))
+            return &l->snapshots[i];
+    return NULL;
+}
+
+static void set(const char **text, const char *to)
+{
+    const char *was = *text;
+
+    *text = to ? mem_strdup(to) : NULL;
+    release(was);
+}
+
 void ledger_note_snapshot(struct ledger *l, const struct snapshot *s)
 {
     struct snapshot *known = ledger_snapshot(l, s->oid);
 
-    if (known) {
-        free((void *)(uintptr_t)known->schema);
-        free((void *)(uintptr_t)known->table);
-        free((void *)(uintptr_t)known->mode);
-    } else {
+    if (!known) {
         l->snapshots = mem_realloc(l->snapshots, (l->nsnapshots + 1) * sizeof *l->snapshots);
         known = &l->snapshots[l->nsnapshots++];
+        *known = (struct snapshot){.oid = s->oid};
+        set(&known->schema, s->schema);
+        set(&known->table, s->table);
+        set(&known->target, s->target);
     }
-    *known = *s;
-    known->schema = mem_strdup(s->schema);
-    known->table = mem_strdup(s->table);
-    known->mode = mem_strdup(s->mode);
+    known->relfilenode = s->relfilenode;
+    known->attempt = s->attempt;
+    known->lsn = s->lsn;
+    set(&known->mode, s->mode);
+}
+
+void ledger_note_place(struct snapshot *s, const char *source, const char *target)
+{
+    const char *dot = strrchr(source, '.');
+    char *schema = mem_printf("%.*s", dot ? (int)(dot - source) : 0, source);
+
+    set(&s->schema, schema);
+    set(&s->table, dot ? dot + 1 : source);
+    set(&s->target, target);
+    free(schema);
 }
 
 void ledger_record_error(void *ledger, const char *text)

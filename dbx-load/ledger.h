@@ -50,8 +50,14 @@ struct snapshot *ledger_snapshot(const struct ledger *l, uint32_t oid);
 /* The same by the name of the table, schema.table. */
 const struct snapshot *ledger_snapshot_of(const struct ledger *l, const char *source);
 
-/* Notes a snapshot; texts are copied. */
+/* Notes a snapshot; texts are copied. Which table of which name has it stays as it was known. */
 void ledger_note_snapshot(struct ledger *l, const struct snapshot *s);
+
+/* Notes that this table (quoted in full) has the rows of that of the source, schema.table. */
+void ledger_note_place(struct snapshot *s, const char *source, const char *target);
+
+/* The snapshot that is in this table, or NULL. */
+struct snapshot *ledger_snapshot_in(const struct ledger *l, const char *target);
 
 /* For fail_record: notes the error and saves. */
 void ledger_record_error(void *ledger, const char *text);

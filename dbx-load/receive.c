@@ -13,6 +13,7 @@
 #include "purge.h"
 #include "spool.h"
 #include "staging.h"
+#include "table.h"
 #include "volume.h"
 
 enum { UPLOADS = 4 }; /* at once: they leave connections to the statements */
@@ -236,7 +237,9 @@ static void require_modes(const struct ledger *l, const struct batch *b)
 {
     for (unsigned i = 0; i < b->nsteps; i++) {
         const struct step *step = &b->steps[i];
-        const struct snapshot *s = ledger_snapshot_of(l, step->source);
+        const struct snapshot *s = ledger_snapshot(l, step->oid);
+        if (!s)
+            s = ledger_snapshot_of(l, step->source);
         if (s && strcmp(s->mode, step_mode(step)))
             fail(EX_CONFIG,
                  "%s was loaded with --mode %s, and cannot go on with %s: go back to that; or move "
@@ -244,6 +247,18 @@ static void require_modes(const struct ledger *l, const struct batch *b)
                  "give the pipeline another --prefix",
                  step->source, s->mode, step_mode(step), step->schema, step->name);
     }
+}
+
+/* A table that is known keeps its place until a step has brought it elsewhere. */
+static void note_snapshot(struct ledger *l, struct batch *b)
+{
+    struct table *t = b->nsteps ? table_new(b->steps) : NULL;
+
+    b->snapshot.target = t ? t->name : NULL;
+    ledger_note_snapshot(l, &b->snapshot);
+    b->snapshot.target = NULL;
+    if (t)
+        table_free(t);
 }
 
 static void prepare(struct receive *r, struct frame *f)
@@ -277,7 +292,7 @@ static void prepare(struct receive *r, struct frame *f)
     if (b->lsn)
         l->prepared = b->lsn;
     if (b->is_snapshot)
-        ledger_note_snapshot(l, &b->snapshot);
+        note_snapshot(l, b);
     ledger_add(l, b);
     if (!b->nsteps) {
         r->dirty = true;

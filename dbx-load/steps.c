@@ -9,6 +9,7 @@
 #include "failpoint.h"
 #include "msg.h"
 #include "purge.h"
+#include "quote.h"
 #include "table.h"
 
 enum {
@@ -19,6 +20,8 @@ enum {
 
 /* What was asked about a table. */
 enum {
+    RENAME,
+    MAKE_WAY,
     DESCRIBE,
     PROPERTIES,
     SCHEMA,
@@ -99,8 +102,11 @@ static void step_done(struct table *t)
 {
     struct steps *s = t->steps;
     struct step *step = t->step;
+    struct snapshot *known = ledger_snapshot(&s->load->ledger, step->oid);
 
     FAILPOINT("after-success");
+    if (known)
+        ledger_note_place(known, step->source, t->name);
     step->done = true;
     t->step = NULL;
     s->busy--;
@@ -115,6 +121,69 @@ static void step_done(struct table *t)
     }
     steps_start(s);
 }
+
+/* ------------------------------------------------------------------ its name */
+
+static bool same_schema(const char *a, const char *b)
+{
+    size_t n = (size_t)(strrchr(a, '.') - a);
+
+    return !strncmp(a, b, n + 1) && !strchr(b + n + 1, '.');
+}
+
+/* Where the source has renamed the step's table: the name that it still has here, else NULL. Tables
+ * don't move between schemas, and another --prefix is no reason. */
+static const char *old_name(const struct table *t)
+{
+    const struct step *step = t->step;
+    const struct snapshot *s = ledger_snapshot(&t->steps->load->ledger, step->oid);
+
+    if (!s || !s->target || !strcmp(s->target, t->name) || !same_schema(s->target, t->name))
+        return NULL;
+    char *source = mem_printf("%s.%s", s->schema, s->table);
+    bool renamed = strcmp(source, step->source) != 0;
+    free(source);
+    return renamed ? s->target : NULL;
+}
+
+/* It has its new name: since now, or since before a crash. */
+static void renamed(struct table *t)
+{
+    struct steps *s = t->steps;
+    struct snapshot *known = ledger_snapshot(&s->load->ledger, t->step->oid);
+    struct table *before;
+
+    HASH_FIND_STR(s->tables, known->target, before);
+    if (before)
+        table_forget(before);
+    table_forget(t);
+    ledger_note_place(known, t->step->source, t->name);
+    ledger_save(&s->load->ledger);
+}
+
+/* The name is still another table's, of the source that had it before: that one was dropped, or
+ * will be renamed by a step of its own. It is noted under the name that it gets before it gets it.
+ */
+static void make_way(struct table *t)
+{
+    struct ledger *l = &t->steps->load->ledger;
+    struct snapshot *other = ledger_snapshot_in(l, t->name);
+    char *name = mem_printf("%s_before_%u", t->step->name, t->step->oid);
+    struct buf aside = {0};
+
+    quote_table(&aside, t->step->catalog, t->step->schema, name);
+    free(name);
+    if (other) {
+        char *source = mem_printf("%s.%s", other->schema, other->table);
+        ledger_note_place(other, source, aside.data);
+        ledger_save(l);
+        free(source);
+    }
+    ask(t, MAKE_WAY, table_rename_sql(t->name, aside.data));
+    buf_free(&aside);
+}
+
+/* ------------------------------------------------------------------ its shape and rows */
 
 /* Sends the next statement that brings the table to the step's shape. False: it has it. */
 static bool shape(struct table *t)
@@ -149,8 +218,13 @@ static void proceed(struct table *t)
 {
     struct load *load = t->steps->load;
     struct step *step = t->step;
+    const char *name;
     char *mapping;
 
+    if ((name = old_name(t))) {
+        ask(t, RENAME, table_rename_sql(name, t->name));
+        return;
+    }
     if (!t->described) {
         ask(t, DESCRIBE, table_describe_sql(t));
         return;
@@ -158,7 +232,7 @@ static void proceed(struct table *t)
     if (!t->exists) {
         if (step->create.n)
             ask(t, FILL, batch_sql(&step->create, load->permit_path));
-        else if (ledger_snapshot_of(&load->ledger, step->source)) /* which filled it once */
+        else if (ledger_snapshot(&load->ledger, step->oid)) /* which filled it once */
             fail(EX_CONFIG,
                  "%s is gone, or has another name with cdc-merge --prefix: put it back, or move "
                  "the state folder away to read the tables again",
@@ -173,8 +247,9 @@ static void proceed(struct table *t)
         ask(t, PROPERTIES, table_properties_sql(t));
         return;
     }
-    if (table_owner(t, step) == TABLE_FOREIGN) {
-        if (!load->adopt)
+    enum table_owner owner = table_owner(t, step);
+    if (owner != TABLE_OURS) {
+        if (owner == TABLE_FOREIGN && !load->adopt)
             fail(EX_CONFIG,
                  "%s exists and is not ours: drop it, write to another schema with cdc-merge "
                  "--namespace, or take it over with --adopt",
@@ -288,6 +363,11 @@ static void succeeded(struct table *t, struct statement *st)
         break;
     case SCHEMA:
         break;
+    case RENAME:
+        FAILPOINT("after-alter");
+        renamed(t);
+        break;
+    case MAKE_WAY:
     case CREATE:
     case ALTER:
         table_forget(t);
@@ -325,6 +405,8 @@ static void succeeded(struct table *t, struct statement *st)
 static _Noreturn void give_up(struct table *t, const struct statement *st)
 {
     static const char *const doing[] = {
+        [RENAME] = "giving its new name to",
+        [MAKE_WAY] = "renaming what has the name of",
         [DESCRIBE] = "looking at",
         [PROPERTIES] = "reading the properties of",
         [SCHEMA] = "making the schema of",
@@ -348,7 +430,8 @@ static _Noreturn void give_up(struct table *t, const struct statement *st)
     else if (t->asked == CREATE || t->asked == FILL)
         buf_printf(&right, "GRANT USE SCHEMA, CREATE TABLE ON SCHEMA `%s`.`%s`", step->catalog,
                    step->schema);
-    else if (t->asked == SHAPE && t->change.kind == CHANGE_RENAME)
+    else if (t->asked == RENAME || t->asked == MAKE_WAY ||
+             (t->asked == SHAPE && t->change.kind == CHANGE_RENAME))
         buf_printf(&right, "to own the table %s", t->name);
     else
         buf_printf(&right, "GRANT SELECT, MODIFY ON TABLE %s", t->name);
@@ -362,6 +445,15 @@ static void failed(struct table *t, struct statement *st)
     if (t->asked == DESCRIBE && statement_no_table(st)) {
         t->described = true; /* and does not exist */
         proceed(t);
+        return;
+    }
+    if (t->asked == RENAME && statement_no_table(st)) {
+        renamed(t);
+        proceed(t);
+        return;
+    }
+    if (t->asked == RENAME && statement_exists(st)) {
+        make_way(t);
         return;
     }
     if (makes && statement_no_schema(st)) {
@@ -410,6 +502,20 @@ static struct table *table_of(struct steps *s, struct step *step)
     return step->table;
 }
 
+/* Whether a step of the same table, by its name of before, has to come first. */
+static bool comes_later(const struct steps *s, const struct step *step)
+{
+    for (const struct batch *b = s->load->ledger.batches; b; b = b->next)
+        for (unsigned i = 0; i < b->nsteps; i++) {
+            const struct step *o = &b->steps[i];
+            if (o == step)
+                return false;
+            if (!o->done && o->oid == step->oid)
+                return true;
+        }
+    return false;
+}
+
 /* The first step that may begin: no earlier one of its table is unfinished. */
 static struct step *next_step(struct steps *s)
 {
@@ -420,7 +526,7 @@ static struct step *next_step(struct steps *s)
             if (step->done)
                 continue;
             struct table *t = table_of(s, step);
-            if (t->passed != s->search && !t->step)
+            if (t->passed != s->search && !t->step && !comes_later(s, step))
                 return step;
             t->passed = s->search;
         }

@@ -159,9 +159,21 @@ bool table_made_by(const struct table *t, const struct step *s)
     return made_by && ours && !strcmp(made_by, ours);
 }
 
+/* Whether the columns are those of the step's table, whatever its name was. */
+static bool has_columns_of(const struct table *t, const struct step *s)
+{
+    const char *property = table_property(t, PROPERTY_COLUMNS);
+    struct arena memory = {0};
+    const struct colmap *map = property ? colmap_parse(property, &memory) : NULL;
+    bool same = map && map->oid == s->oid;
+
+    arena_free(&memory);
+    return same;
+}
+
 enum table_owner table_owner(const struct table *t, const struct step *s)
 {
-    bool foreign = false;
+    enum table_owner owner = TABLE_OURS;
 
     for (size_t i = 0; i < sizeof owner_keys / sizeof *owner_keys; i++) {
         const char *key = owner_keys[i], *found = table_property(t, key);
@@ -170,15 +182,19 @@ enum table_owner table_owner(const struct table *t, const struct step *s)
             fail(EX_DATAERR, "the stream does not say whose table this is: property %s table=%s",
                  key, t->name);
         if (!found)
-            foreign = true;
-        else if (strcmp(wanted, found))
+            owner = TABLE_FOREIGN;
+        else if (!strcmp(wanted, found))
+            continue;
+        else if (!strcmp(key, PROPERTY_TABLE) && has_columns_of(t, s))
+            owner = owner == TABLE_FOREIGN ? owner : TABLE_RENAMED;
+        else
             fail(EX_CONFIG,
                  "%s belongs to another %s (%s is %s, not %s): drop the table if it is not needed, "
                  "or write to another one with cdc-merge --namespace or --prefix",
                  t->name, strcmp(key, PROPERTY_TABLE) ? "pipeline" : "table of the source", key,
                  found, wanted);
     }
-    return foreign ? TABLE_FOREIGN : TABLE_OURS;
+    return owner;
 }
 
 /* ------------------------------------------------------------------ what it holds */
@@ -218,6 +234,11 @@ bool table_has_marked(const struct table *t, const struct step *s)
 }
 
 /* ------------------------------------------------------------------ statements */
+
+char *table_rename_sql(const char *from, const char *to)
+{
+    return mem_printf("ALTER TABLE %s RENAME TO %s", from, to);
+}
 
 char *table_describe_sql(const struct table *t)
 {

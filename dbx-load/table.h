@@ -63,8 +63,9 @@ void table_take_change(struct table *t);
 /* True if the property says that this step's create-as-select made the table. */
 bool table_made_by(const struct table *t, const struct step *s);
 
-/* Whose it is: TABLE_FOREIGN has no owner; another owner's exits with 78. */
-enum table_owner { TABLE_OURS, TABLE_FOREIGN };
+/* Whose it is: TABLE_FOREIGN has no owner, TABLE_RENAMED the step's table by its name of before;
+ * another owner's exits with 78. */
+enum table_owner { TABLE_OURS, TABLE_RENAMED, TABLE_FOREIGN };
 enum table_owner table_owner(const struct table *t, const struct step *s);
 
 /* Rows of keys and rows of events do not go into one table: if the step's are of the other mode,
@@ -77,6 +78,7 @@ bool table_deletes_differ(const struct table *t, const struct step *s);
 bool table_has_marked(const struct table *t, const struct step *s);
 
 /* Statements; free() them. */
+char *table_rename_sql(const char *from, const char *to); /* both quoted in full */
 char *table_describe_sql(const struct table *t);
 char *table_properties_sql(const struct table *t);
 char *table_history_sql(const struct table *t, unsigned limit);

@@ -28,7 +28,7 @@ static const char published_14[] =
  * How and as what c is published: the OIDs of whole publications, and of its own, its ancestors'
  * and their schemas' entries in others; the operations; the files of its partitions, if it is
  * published as their root, for what is attached, detached or truncated there is not in the stream;
- * its name, which is also the target's; and the labels of its enums, oldest first, because rows
+ * its schema, which is also the target's; and the labels of its enums, oldest first, because rows
  * show a renamed one without having been written. NULL if it is not published. Of a snapshot
  * everything here is as of the snapshot: functions of the system would look at now.
  */
@@ -45,7 +45,7 @@ static const char published_14[] =
     "  concat(bool_or(pubinsert), bool_or(pubupdate), bool_or(pubdelete), bool_or(pubtruncate))," \
     "  (SELECT md5(string_agg(l.oid || ':' || l.relfilenode, ',' ORDER BY l.oid))"                \
     "   FROM pg_class l JOIN tree USING (oid) WHERE l.relkind = 'r'),"                            \
-    "  (SELECT format('%%I.%%I;', nspname, c.relname) FROM pg_namespace"                          \
+    "  (SELECT format('%%I;', nspname) FROM pg_namespace"                                         \
     "   WHERE oid = c.relnamespace)) ||"                                                          \
     "  coalesce((SELECT string_agg(e.oid || '=' || md5(enumlabel) || ';', '' ORDER BY e.oid)"     \
     "   FROM pg_enum e WHERE enumtypid IN (SELECT unnest(ARRAY[t.oid, typelem, typbasetype])"     \

@@ -171,6 +171,9 @@ static bool take_relation(struct changes *c, const struct pgoutput *m, const cha
         return false;
     if (!table->selected)
         return true;
+    if (!table->unread &&
+        !arguments_select(c->run->arguments, m->relation.schema, m->relation.table))
+        withhold(c, table, "has a name by which it is not selected");
     bool reads = c->run->arguments->snapshot != SNAPSHOT_NEVER;
     if (reads && !table->unread && !test_membership(c, table, t))
         return false;

@@ -1,5 +1,7 @@
 #include "settle.h"
 
+#include <string.h>
+
 #include "frames.h"
 #include "msg.h"
 #include "shape.h"
@@ -7,7 +9,9 @@
 bool settle_look(struct run *run, struct trouble *t)
 {
     for (struct table *table = run->tables; table; table = table->hh.next) {
-        if (!table->listed || !table->shape || attributes_stamp(table->attributes) == table->stamp)
+        if (!table->listed || !table->shape ||
+            (attributes_stamp(table->attributes) == table->stamp &&
+             !strcmp(table->shape->relation->table, table->name)))
             continue;
         if (!attributes_read(run, table, 0, t))
             return false;

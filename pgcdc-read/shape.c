@@ -355,7 +355,7 @@ struct shape *shape_of_catalog(struct run *run, struct table *table, struct trou
 
 bool shape_same(const struct relation *a, const struct relation *b)
 {
-    if (a->identity != b->identity || a->ncolumns != b->ncolumns)
+    if (strcmp(a->table, b->table) || a->identity != b->identity || a->ncolumns != b->ncolumns)
         return false;
     for (unsigned i = 0; i < a->ncolumns; i++) {
         const struct column *x = &a->columns[i], *y = &b->columns[i];

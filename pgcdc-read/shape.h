@@ -34,7 +34,7 @@ struct shape *shape_of_message(struct run *run, struct table *table, const struc
 struct shape *shape_of_catalog(struct run *run, struct table *table, struct trouble *t,
                                const char **why);
 
-/* Whether both relations have the same columns, key and replica identity. */
+/* Whether both relations have the same name, columns, key and replica identity. */
 bool shape_same(const struct relation *a, const struct relation *b);
 
 /* Makes it the table's newest shape, before the older ones or in their place. */

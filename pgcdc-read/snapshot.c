@@ -272,7 +272,7 @@ static void choose(struct run *run)
             table->unread = false;
         }
         if (table->unread && done && mode == SNAPSHOT_INITIAL && run->progress.exists)
-            msg_warn("table %s.%s was not replicated for a while, renamed, or not read to its end: "
+            msg_warn("table %s.%s was not replicated for a while, moved, or not read to its end: "
                      "reading it again",
                      table->schema, table->name);
         run->unread |= table->unread;

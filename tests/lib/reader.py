@@ -147,6 +147,10 @@ def replay(frames):
     for frame in frames:
         kind = frame[0]
         if kind == "relation":
+            before = relations.get(frame[3], frame[4])
+            if before["table"] != frame[4]["table"]:
+                old = f"{before['schema']}.{before['table']}"
+                tables[f"{frame[4]['schema']}.{frame[4]['table']}"] = tables.pop(old)
             relations[frame[3]] = frame[4]
         elif kind == "snapshot":
             tables.pop(f"{relations[frame[1]]['schema']}.{relations[frame[1]]['table']}", None)
