@@ -208,7 +208,7 @@ static void ledger_comes_back_as_it_was(void **state)
 {
     struct ledger was = {.dir = dir}, is;
     struct source source = source_of((const char *const[]){"1", "my db", "s", "p=1"});
-    struct snapshot snapshot = {5, 6, 7, 8, "public", "t 1", "append"};
+    struct snapshot snapshot = {5, 6, 7, 8, "public", "t 1", "append", "`c`.`s`.`t 1`"};
 
     (void)state;
     claim_ledger(&was, &source, "host", "c", "source", "/Volumes/c/s/v/n");
@@ -243,6 +243,10 @@ static void ledger_comes_back_as_it_was(void **state)
     assert_null(ledger_snapshot(&is, 6));
     assert_string_equal(ledger_snapshot_of(&is, "public.t 1")->mode, "append");
     assert_null(ledger_snapshot_of(&is, "public.t"));
+    assert_int_equal(ledger_snapshot_in(&is, "`c`.`s`.`t 1`")->oid, 5);
+    ledger_note_place(ledger_snapshot(&is, 5), "a.public.u", "`c`.`s`.`u`");
+    assert_string_equal(ledger_snapshot(&is, 5)->schema, "a.public");
+    assert_string_equal(ledger_snapshot_of(&is, "a.public.u")->target, "`c`.`s`.`u`");
     struct step *steps = is.batches->steps;
     assert_true(steps[0].done);
     assert_int_equal(steps[0].version, -1);
