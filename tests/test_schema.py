@@ -22,6 +22,8 @@ import pytest
 from lib.compare import Difference
 from lib.replication import Replication
 
+pytestmark = pytest.mark.lane("kill")
+
 ROUNDS = ("together", "batch", "behind", "quiet", "once")
 QUIET = 180  # seconds until all tables that nobody writes to are changed, on a busy machine
 STORIES = {}  # name: Story
@@ -103,7 +105,6 @@ story(
         "ALTER TABLE t ADD d timestamptz DEFAULT clock_timestamp()",
         "DELETE FROM t WHERE id = 2",
     ],
-    quiet=["ALTER TABLE t ADD e text DEFAULT md5(random()::text)"],
 )
 
 
@@ -131,7 +132,6 @@ story(
         "ALTER TABLE t DROP w",
         "INSERT INTO t VALUES (3)",
     ],
-    quiet=["ALTER TABLE t ADD c numeric(4,1) DEFAULT 1.5"],
     tables=["t"],
     kept=["w"],
 )
@@ -139,33 +139,6 @@ story(
 
 def test_a_column_with_a_default_is_added_to_a_root_of_partitions(told):
     told.assert_story("partitioned", reads=1)
-
-
-story(
-    "attached",
-    [
-        "CREATE TABLE t (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)",
-        "CREATE TABLE low PARTITION OF t FOR VALUES FROM (0) TO (10)",
-        "INSERT INTO t VALUES (1, 'one')",
-    ],
-    together=[
-        "CREATE TABLE high (v text, id int PRIMARY KEY)",
-        "INSERT INTO high VALUES ('eleven', 11)",
-        "ALTER TABLE t ATTACH PARTITION high FOR VALUES FROM (10) TO (20)",
-        "ALTER TABLE t ADD a text DEFAULT 'old'",
-        "INSERT INTO t VALUES (12, 'twelve')",
-    ],
-    behind=[
-        "ALTER TABLE t DETACH PARTITION high",
-        "ALTER TABLE t RENAME a TO b",
-        "UPDATE t SET b = 'new'",
-    ],
-    tables=["t"],
-)
-
-
-def test_a_partition_is_attached_and_detached_between_other_ddl(told):
-    told.assert_story("attached", again=True)
 
 
 # ---------------------------------------------------------------- tables without a key
@@ -187,22 +160,19 @@ story(
         "INSERT INTO t VALUES (5, 'five', 5, E'x\\t\\\\N')",
         "DELETE FROM t WHERE ctid = (SELECT min(ctid) FROM t WHERE a = 5)",
     ],
-    batch=[
+    behind=[
         "ALTER TABLE t ADD c date DEFAULT 'infinity'",
         "DELETE FROM t WHERE ctid = (SELECT min(ctid) FROM t WHERE n = 1)",
         "ALTER TABLE t RENAME v TO w",
         "UPDATE t SET w = NULL WHERE w = ''",
-        "INSERT INTO t SELECT * FROM t WHERE n = 5",
-    ],
-    behind=[
         "ALTER TABLE t ADD d boolean DEFAULT false",
+        "INSERT INTO t SELECT * FROM t WHERE n = 5",
         "DELETE FROM t WHERE ctid = (SELECT min(ctid) FROM t WHERE n IS NULL)",
         "ALTER TABLE t RENAME n TO number",
         "UPDATE t SET d = true WHERE number = 2",
         "INSERT INTO t VALUES (4, NULL, NULL, NULL, NULL, NULL)",
     ],
     quiet=["ALTER TABLE t ADD e numeric DEFAULT 1.0", "ALTER TABLE t RENAME e TO f"],
-    once=["ALTER TABLE t ADD g int"],
 )
 
 
@@ -228,7 +198,6 @@ story(
         "ALTER TABLE t DROP a",
         "DELETE FROM t WHERE ctid = (SELECT min(ctid) FROM t WHERE n = 1)",
     ],
-    quiet=["ALTER TABLE t ADD b int", "ALTER TABLE t DROP n"],
     kept=["v", "a", "n"],
 )
 
@@ -254,17 +223,9 @@ story(
         "UPDATE t SET v = 'w' WHERE id = 2",
         "INSERT INTO t VALUES (5, 5)",
     ],
-    batch=[
-        "ALTER TABLE t DROP c",
-        "INSERT INTO t VALUES (6, 'd')",
-        "ALTER TABLE t ADD x int DEFAULT 1",
-        "UPDATE t SET x = 2 WHERE id = 1",
-        "ALTER TABLE t DROP x",
-        "UPDATE t SET v = 'x' WHERE id = 3",
-    ],
     behind=[
         "UPDATE t SET d = 'last', v = 'y' WHERE id = 1",
-        "ALTER TABLE t DROP d",
+        "ALTER TABLE t DROP c, DROP d",
         "INSERT INTO t VALUES (7, 'e')",
         "ALTER TABLE t ADD y int DEFAULT 1",
         "ALTER TABLE t DROP e",
@@ -277,7 +238,8 @@ story(
 
 
 def test_a_column_is_dropped_and_the_target_keeps_it(told):
-    told.assert_story("dropped", reads=1)
+    # behind: of columns with the same type, which ones went cannot be proven
+    told.assert_story("dropped", reads=2)
     for column, id_, value in ("a", 1, "last"), ("b", 4, "4"), ("c", 5, "5.00"), ("f", 8, "f"):
         query = f"SELECT `{column}` FROM {{}}.dropped.t WHERE id = {id_}"
         assert told.rows(query) == [[value]], column
@@ -305,25 +267,16 @@ story(
         "ALTER TABLE t RENAME b TO c",
         "INSERT INTO t VALUES (5, 'after')",
     ],
-    batch=[
-        "ALTER TABLE t RENAME c TO d",
-        "UPDATE t SET d = 'once' WHERE id = 1",
-        "ALTER TABLE t RENAME d TO a",
+    behind=[
+        "ALTER TABLE t RENAME c TO a",
         "ALTER TABLE t RENAME long TO longer",
-        "UPDATE t SET a = 'twice' WHERE id = 2",
+        "UPDATE t SET a = 'behind' WHERE id = 2",
+        "ALTER TABLE t RENAME a TO y",
         "ALTER TABLE t RENAME id TO key",
         "UPDATE t SET key = 6 WHERE key = 3",
     ],
-    behind=[
-        "ALTER TABLE t RENAME a TO x",
-        "UPDATE t SET x = 'behind' WHERE key = 1",
-        "ALTER TABLE t RENAME x TO y",
-        "INSERT INTO t VALUES (7, 'behind')",
-        "ALTER TABLE t RENAME key TO id",
-        "DELETE FROM t WHERE id = 2",
-    ],
     quiet=['ALTER TABLE t RENAME y TO "Größe, m`"'],
-    once=['ALTER TABLE t RENAME id TO "ID"', "ALTER TABLE t RENAME longer TO b"],
+    once=['ALTER TABLE t RENAME key TO "KEY"', "ALTER TABLE t RENAME longer TO b"],
 )
 
 
@@ -348,15 +301,10 @@ story(
         "ALTER TABLE t RENAME tmp TO c",
         "INSERT INTO t VALUES (4, 'a', 'is c', 5, 6)",
     ],
-    batch=[
+    behind=[
         "BEGIN; ALTER TABLE t RENAME b TO tmp; ALTER TABLE t RENAME d TO b;"
         " ALTER TABLE t RENAME tmp TO d; COMMIT",
         "INSERT INTO t (id, d, b) VALUES (5, 7, 8)",
-        "BEGIN; ALTER TABLE t RENAME a TO tmp; ALTER TABLE t RENAME c TO a;"
-        " ALTER TABLE t RENAME tmp TO c; COMMIT",
-        "UPDATE t SET a = 'a again' WHERE id = 2",
-    ],
-    behind=[
         "INSERT INTO t (id, a, b) VALUES (6, 'a', 1)",
         "BEGIN; ALTER TABLE t RENAME a TO tmp; ALTER TABLE t RENAME c TO a;"
         " ALTER TABLE t RENAME tmp TO c; COMMIT",
@@ -412,22 +360,15 @@ story(
         "ALTER TABLE t RENAME b TO a",
         "UPDATE t SET a = 'was b' WHERE id = 1",
     ],
-    batch=[
-        "ALTER TABLE t ADD b int DEFAULT 5",
-        "INSERT INTO t VALUES (4, 'a')",
-        "BEGIN; ALTER TABLE t DROP a; ALTER TABLE t ADD a int DEFAULT 7; COMMIT",
-        "UPDATE t SET b = 6 WHERE id = 2",
-        "INSERT INTO t VALUES (5)",
-    ],
     behind=[
-        "INSERT INTO t VALUES (6, 6, 6)",
+        "ALTER TABLE t ADD b int DEFAULT 5",
+        "INSERT INTO t VALUES (6, 'a', 6)",
         "BEGIN; ALTER TABLE t DROP a; ALTER TABLE t RENAME b TO a; COMMIT",
         "INSERT INTO t VALUES (7, 7)",
         "ALTER TABLE t ADD b text DEFAULT 'b'",
         "UPDATE t SET a = 8 WHERE id = 1",
     ],
     quiet=["ALTER TABLE t DROP b", "ALTER TABLE t ADD b text DEFAULT 'again'"],
-    once=["BEGIN; ALTER TABLE t DROP a; ALTER TABLE t RENAME b TO a; COMMIT"],
     kept=["b"],
 )
 
@@ -452,20 +393,16 @@ story(
         "ALTER TABLE t ALTER s TYPE varchar(9)",
         "INSERT INTO t VALUES (3, NULL, 'abcdefghi')",
     ],
-    batch=[
-        "ALTER TABLE t ALTER n TYPE numeric(20,2)",
-        "UPDATE t SET n = 12345678901234567.89 WHERE id = 1",
+    behind=[
         "ALTER TABLE t ALTER s TYPE text, ALTER at TYPE timestamp",
         "INSERT INTO t VALUES (4, NULL, repeat('x', 20), '2026-01-01 00:00:00.123456')",
-    ],
-    behind=[
         "ALTER TABLE t ALTER m TYPE numeric(8,1)",
-        "INSERT INTO t (id, m) VALUES (5, 1234567.8)",
         "ALTER TABLE t ALTER m TYPE numeric(10,1), ALTER u TYPE text",
         "INSERT INTO t (id, m, u) VALUES (6, 123456789.8, 'longer')",
     ],
-    quiet=["ALTER TABLE t ALTER m TYPE numeric(12,1), ALTER w TYPE varchar(99)"],
-    once=["ALTER TABLE t ALTER n TYPE numeric(38,2)"],
+    quiet=[
+        "ALTER TABLE t ALTER m TYPE numeric(12,1), ALTER w TYPE varchar(99), ALTER n TYPE numeric(38,2)"
+    ],
 )
 
 
@@ -485,12 +422,8 @@ story(
         "INSERT INTO t VALUES (3, 3, 3000000000)",
         "ALTER TABLE t ALTER small TYPE int",
         "UPDATE t SET small = 100000 WHERE id = 1",
-    ],
-    batch=[
-        "ALTER TABLE t ALTER small TYPE bigint",
-        "INSERT INTO t VALUES (4, 3000000000)",
-        "ALTER TABLE t ALTER r TYPE float8",
-        "INSERT INTO t VALUES (5, 5, 5, 0.1)",
+        "ALTER TABLE t ALTER small TYPE bigint, ALTER r TYPE float8",
+        "INSERT INTO t VALUES (4, 3000000000, 5, 0.1)",
     ],
     behind=[
         "INSERT INTO t (id, n) VALUES (6, 1.25)",
@@ -499,8 +432,7 @@ story(
         "ALTER TABLE t ALTER n TYPE numeric",
         "INSERT INTO t (id, n) VALUES (8, 1e50)",
     ],
-    quiet=["ALTER TABLE t ALTER m TYPE numeric"],
-    once=["ALTER TABLE t ALTER id TYPE bigint"],
+    quiet=["ALTER TABLE t ALTER m TYPE numeric", "ALTER TABLE t ALTER id TYPE bigint"],
 )
 
 
@@ -527,8 +459,6 @@ story(
         "ALTER TABLE t ALTER at TYPE timestamp(0)",
         "UPDATE t SET n = 7 WHERE id = 2",
     ],
-    quiet=["ALTER TABLE t ALTER n TYPE smallint"],
-    once=["ALTER TABLE t ALTER id TYPE int"],
 )
 
 
@@ -545,13 +475,10 @@ story(
     together=[
         "ALTER TABLE t ALTER v TYPE text USING upper(v)",
         "INSERT INTO t VALUES (4, 'four', 4)",
-        "ALTER TABLE t ALTER n TYPE int USING n * 2",
-        "UPDATE t SET v = 'changed' WHERE id = 2",
-    ],
-    batch=[
         "ALTER TABLE t ALTER n TYPE text USING 'n' || n",
+        "UPDATE t SET v = 'changed' WHERE id = 2",
         "INSERT INTO t VALUES (5, 'five', 'n5')",
-        "ALTER TABLE t ALTER n TYPE int USING substr(n, 2)::int",
+        "ALTER TABLE t ALTER n TYPE int USING substr(n, 2)::int * 2",
         "INSERT INTO t VALUES (6, 'six', 6)",
     ],
     behind=[
@@ -561,7 +488,6 @@ story(
         "INSERT INTO t VALUES (8, '2026-12-31')",
     ],
     quiet=["ALTER TABLE t ALTER n TYPE int USING -n"],
-    once=["ALTER TABLE t ALTER v TYPE text USING v || '!', ALTER n TYPE text"],
 )
 
 
@@ -584,23 +510,24 @@ story(
         "ALTER TABLE t ALTER v SET NOT NULL, ALTER w SET NOT NULL",
         "INSERT INTO t VALUES (4, 'v', '')",
     ],
-    batch=[
+    behind=[
         "COMMENT ON TABLE t IS 'a comment'",
         "COMMENT ON COLUMN t.v IS 'another'",
         "INSERT INTO t VALUES (5, 'v', 'w')",
         "ALTER TABLE t ALTER x SET DEFAULT 9, ALTER x SET STATISTICS 10, ADD CHECK (x > 0)",
         "CREATE INDEX ON t (v)",
         "INSERT INTO t VALUES (6, 'v', 'w')",
-    ],
-    behind=[
         "ALTER TABLE t ALTER w DROP NOT NULL",
         "INSERT INTO t VALUES (7, 'v', NULL)",
         "COMMENT ON TABLE t IS 'again'",
         "ALTER TABLE t ALTER v DROP NOT NULL",
         "UPDATE t SET v = NULL WHERE id = 1",
     ],
-    quiet=["UPDATE t SET v = ''", "ALTER TABLE t ALTER v SET NOT NULL"],
-    once=["COMMENT ON COLUMN t.w IS 'the last'"],
+    quiet=[
+        "UPDATE t SET v = ''",
+        "ALTER TABLE t ALTER v SET NOT NULL",
+        "COMMENT ON TABLE t IS NULL",
+    ],
 )
 
 
@@ -617,15 +544,12 @@ story(
         "INSERT INTO t VALUES (3, 'three')",
         "ALTER TABLE t ADD b int DEFAULT 5",
         "CLUSTER t USING t_pkey",
-    ],
-    behind=[
         "INSERT INTO t VALUES (4, 'four')",
         "ALTER TABLE t ADD c text DEFAULT 'c'",
         "VACUUM FULL t",
         "INSERT INTO t VALUES (5, 'five')",
         "ALTER TABLE t RENAME c TO d",
     ],
-    quiet=["ALTER TABLE t ADD e int DEFAULT 6", "VACUUM FULL t"],
 )
 
 
@@ -658,19 +582,11 @@ story(
         "UPDATE t SET id = 60 WHERE id = 6",
         "INSERT INTO t VALUES (7, 'c7')",
     ],
-    batch=[
-        new_key("id"),
-        "UPDATE t SET code = code || '!' WHERE id < 3",
-        new_key("code"),
-        "UPDATE t SET id = 8 WHERE id = 7",
-        "DELETE FROM t WHERE id = 3",
-        "INSERT INTO t VALUES (3, 'c3')",
-    ],
     behind=[
         new_key("id"),
         "UPDATE t SET code = code || '?' WHERE id < 3",
         new_key("code"),
-        "UPDATE t SET id = 9 WHERE id = 8",
+        "UPDATE t SET id = 9 WHERE id = 7",
         "INSERT INTO t VALUES (10, 'c10')",
     ],
     quiet=[new_key("code, id")],
@@ -734,8 +650,7 @@ story(
         "ALTER TABLE t DROP CONSTRAINT t_pkey, ALTER id DROP NOT NULL",
         "INSERT INTO t VALUES (2, 'changed'), (2, 'changed'), (NULL, NULL)",
     ],
-    quiet=["TRUNCATE t", "ALTER TABLE t ADD PRIMARY KEY (id)"],
-    once=["ALTER TABLE t DROP CONSTRAINT t_pkey"],
+    once=["TRUNCATE t", "ALTER TABLE t ADD PRIMARY KEY (id)"],
 )
 
 
@@ -767,24 +682,15 @@ story(
         identity("DEFAULT"),
         "UPDATE t SET code = 'C4', id = 40 WHERE id = 4",
     ],
-    batch=[
+    behind=[
         identity("NOTHING"),
         "INSERT INTO t VALUES (7, 'c7', 'nothing')",
         identity("DEFAULT"),
         "UPDATE t SET v = 'again' WHERE id = 7",
         identity("USING INDEX t_code"),
         "UPDATE t SET id = 8 WHERE code = 'c7'",
-    ],
-    behind=[
-        "UPDATE t SET v = 'behind' WHERE id = 8",
-        identity("FULL"),
-        "UPDATE t SET v = 'full', code = 'C8' WHERE id = 8",
-        identity("DEFAULT"),
-        "UPDATE t SET id = 9 WHERE id = 8",
         "DELETE FROM t WHERE id = 5",
     ],
-    quiet=[identity("FULL")],
-    once=[identity("USING INDEX t_code")],
 )
 
 
@@ -838,7 +744,9 @@ story(
 
 def test_a_table_is_renamed_and_its_copy_with_it(told):
     told.assert_story("table_renamed", reads=1)
-    assert sorted(told.rows("SHOW TABLES IN {}.table_renamed"), key=lambda row: row[1])[0][1] == "gone"
+    assert (
+        sorted(told.rows("SHOW TABLES IN {}.table_renamed"), key=lambda row: row[1])[0][1] == "gone"
+    )
 
 
 story(
@@ -1021,36 +929,6 @@ def test_events_that_were_appended_stay_as_they_were(told):
 
 
 story(
-    "softly",
-    [
-        "CREATE TABLE t (id int PRIMARY KEY, v text)",
-        "INSERT INTO t VALUES (1, 'one'), (2, 'two'), (3, 'three')",
-    ],
-    together=[
-        "DELETE FROM t WHERE id = 1",
-        "ALTER TABLE t RENAME v TO w",
-        "UPDATE t SET w = 'changed' WHERE id = 2",
-        "ALTER TABLE t ADD a int DEFAULT 5",
-        "DELETE FROM t WHERE id = 3",
-    ],
-    batch=["ALTER TABLE t ALTER id TYPE bigint", "INSERT INTO t VALUES (4, 'four')"],
-)
-
-
-def test_rows_that_were_deleted_softly_are_renamed_and_widened_with_the_others(told):
-    found = told.rows("SELECT id, w, _cdc_deleted_at IS NULL FROM {}.softly.t ORDER BY id")
-    assert found == [
-        ["1", "one", "false"],
-        ["2", "changed", "true"],
-        ["3", "three", "false"],
-        ["4", "four", "true"],
-    ]
-    assert told.rows("SELECT id, a FROM {}.softly.t WHERE id > 1 ORDER BY id") == [
-        ["2", "5"], ["3", "5"], ["4", "5"],
-    ]  # fmt: skip
-
-
-story(
     "other",
     ["CREATE TABLE t (id serial PRIMARY KEY, v text)", "INSERT INTO t (v) VALUES ('before')"],
     **{each: [f"INSERT INTO t (v) VALUES ('{each}')"] for each in ROUNDS},
@@ -1059,15 +937,13 @@ story(
 
 def test_a_table_without_ddl_goes_on(told):
     told.assert_story("other", reads=1)
-    assert told.reads_in_all["other.t"] == 1
 
 
 # ---------------------------------------------------------------- the run
 
 
 class Told(Replication):
-    """`reads`: how often each table was read, as far as the reader was not behind; `reads_in_all`;
-    `late`: stories whose quiet DDL did not arrive in time."""
+    """`reads`: how often each table was read; `late`: stories whose quiet DDL did not arrive."""
 
     def tell(self, part):
         for name, story_ in STORIES.items():
@@ -1088,7 +964,7 @@ class Told(Replication):
     def assert_story(self, name, reads=None, again=False):
         """The story's tables equal their copies; each was read so often, or more than once."""
         self.compare_story(name)
-        assert name not in self.late, f"not there after {QUIET} s"
+        assert name not in self.late
         found = {n: r for n, r in self.reads.items() if n.startswith(name + ".")}
         assert reads is None or set(found.values()) == {reads}, found
         assert not again or max(found.values()) > 1, found
@@ -1125,8 +1001,7 @@ def told(cluster, warehouse, tmp_path_factory):
         )
         first = replication.pipeline(options={
             "pgcdc-read": ["-v"],
-            "cdc-batch": ["--mode", "events.*=append", "--delete", "softly.*=soft",
-                          "--min-interval", "1s"],
+            "cdc-batch": ["--mode", "events.*=append", "--min-interval", "1s"],
         })  # fmt: skip
         second = replication.pipeline("drop", options={
             "pgcdc-read": ["-v", "--table", "dropped.t", "--table", "reused.t"],
@@ -1142,7 +1017,6 @@ def told(cluster, warehouse, tmp_path_factory):
             replication.warehouse.api.query(statement.format(f"`{replication.name}`"))
         replication.tell("batch")
         replication.settle()
-        replication.reads = count_reads(first)
         for pipeline in pipelines:
             pipeline.stop()
         replication.tell("behind")
@@ -1156,5 +1030,5 @@ def told(cluster, warehouse, tmp_path_factory):
         replication.tell("once")
         for pipeline in pipelines:
             pipeline.once()
-        replication.reads_in_all = count_reads(first)
+        replication.reads = count_reads(first)
         yield replication
