@@ -12,26 +12,46 @@ KEYS = {"pair": ("a", "b"), "odd": ("f", "n", "t"), "child": ("item", "line"),
 # ---------------------------------------------------------------- operations
 
 
-def make(r, table, fresh):
-    """One operation, by chance. What it does to a table that it does not fit is nothing."""
-    others = [c for c in (*table.other_columns(), *EXTRA) if c.kind != "number"]
-    column = r.choice(others)
-    kinds = [c for c in others if c.kind == column.kind and c is not column]
-    choices = [(add, 6), (drop, 3), (rename, 4), (retype, 3), (nulls, 2), (comment, 1), (vacuum, 1)]
+def columns(table):
+    """That DDL is about, by their names: all but those of the key, and one that has to be unique."""
+    found = [c for c in (*table.other_columns(), *EXTRA) if c.kind != "number"]
+    return {column.name: column for column in found}
+
+
+def make(r, table, there, fresh):
+    """One operation, by chance. `there`: roughly which columns the table has; brought up to date."""
+    absent = sorted(columns(table).keys() - there)
+    present = [column for name, column in columns(table).items() if name in there]
+    if absent and (len(present) < 2 or r.random() < 0.3):
+        column = columns(table)[r.choice(absent)]
+        there.add(column.name)
+        return {**add(r, column, fresh), "table": table.name}
+    column = r.choice(present)
+    kinds = [c for c in columns(table).values() if c.kind == column.kind and c is not column]
+    choices = [(drop, 3), (rename, 4), (retype, 3), (nulls, 2), (comment, 1), (vacuum, 1)]
     choices += [(swap, 3)] if kinds else []
     choices += [(identity, 2)] if table.name != "part" else []
     choices += [(key, 2)] if table.name in KEYS else []
     choices += [(recreate, 1)] if table.name not in REFERRED else []
     chosen = r.choices([c for c, _ in choices], [weight for _, weight in choices])[0]
-    return {**chosen(r, table, column, kinds, fresh), "table": table.name}
+    operation = {**chosen(r, table, column, kinds, fresh), "table": table.name}
+    if chosen is drop or operation.get("to") in absent:
+        there.discard(column.name)
+    if operation.get("to") in absent:
+        there.add(operation["to"])
+    if chosen is recreate:
+        there.clear()
+        there.update(c.name for c in table.columns)
+    return operation
 
 
-def add(r, _table, column, _others, fresh):
-    default = r.choice((
-        {}, {}, {"default": tables.value(column.kind, fresh, r)},
-        {"default": tables.value(column.kind, fresh, r)}, {"volatile": r.random() < 0.5},
-    ))  # fmt: skip
-    return {"do": "add", "column": column.name, **default}
+def add(r, column, fresh):
+    kind = r.random()
+    if kind < 0.5:
+        return {"do": "add", "column": column.name, "default": tables.value(column.kind, fresh, r)}
+    if kind < 0.7:
+        return {"do": "add", "column": column.name, "volatile": True}
+    return {"do": "add", "column": column.name}
 
 
 def drop(_r, _table, column, _others, _fresh):

@@ -73,6 +73,7 @@ class Maker:
         self.names = settings["tables"]
         self.failpoint = settings["failpoint"]
         self.sessions = [Session(self.names) for _ in range(settings["sessions"])]
+        self.there = {name: {c.name for c in tables.BY_NAME[name].columns} for name in self.names}
         self.focus = self.names
         self.fresh = itertools.count(1).__next__
 
@@ -154,7 +155,7 @@ class Maker:
         """DDL, once or several times, and rows between."""
         operations = []
         for _ in range(self.r.choice((1, 1, 2, 3))):
-            operation = ddl.make(self.r, table, self.fresh)
+            operation = ddl.make(self.r, table, self.there[table.name], self.fresh)
             if operation["do"] == "recreate":
                 for one in self.sessions:
                     one.rows[table.name].clear()
