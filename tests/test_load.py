@@ -108,7 +108,8 @@ def test_snapshot_then_changes(load, catalog, rows, staged):
     assert facts["prepared"] == facts["applied"] == ["0/82"]
     assert facts["loaded"] == [stream.run, "3"]
     assert facts["run"] == [stream.run, "open", "0/82"]
-    assert facts["snapshot"] == ["1000", "1", "0/64", "public", "t", "5", "merge"]
+    table = f"`{catalog}`.`s`.`t`"
+    assert facts["snapshot"] == ["1000", "1", "0/64", "public", "t", "5", "merge", table]
     assert os.listdir(os.path.join(load.state, "batches")) == []
     assert staged(stream) == []
 
