@@ -19,7 +19,7 @@ from .errors import SqlError
 
 CHUNK_ROWS = 1000
 INLINE_BYTES = 25 << 20
-_KEPT_RESULTS = 1000
+_KEPT_RESULTS = 100
 _AT_ONCE = 8
 
 
