@@ -22,8 +22,8 @@ from model.tables import BY_NAME
 # A run has one kill, seldom a stop, and PostgreSQL may be away for a moment.
 MOST_STARTS = 8
 
-# Seconds. A table that nobody writes to is looked at every ten.
-COMES_LATER = 40
+# Seconds, on a busy machine. A table that nobody writes to is looked at every ten.
+COMES_LATER = 90
 
 _numbers = itertools.count(1)
 
