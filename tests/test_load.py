@@ -467,7 +467,7 @@ def test_orphan_of_a_lost_state_adds_nothing(load, catalog, rows, warehouse):
         ]
         stream.add("load", {
             "batch": 1, "from": 0, "lsn": 0, "time": 0, "steps": [step],
-            "snapshot": {"oid": 7, "attempt": 1, "lsn": lsn, "schema": "public", "table": "k",
+            "snapshot": {"oid": step["oid"], "attempt": 1, "lsn": lsn, "schema": "public", "table": "k",
                          "relfilenode": 5},
         })  # fmt: skip
         ok(load.run(stream.end()))

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import subprocess
+import zlib
 
 import msgpack
 import pyarrow
@@ -34,7 +35,11 @@ def parquet(columns):
 
 
 # The source's table, unless a test says otherwise.
-OID = 1000
+OID = 1000  # of the table t
+
+
+def oid_of(name):
+    return OID if name == "t" else zlib.crc32(name.encode())
 
 
 def column_map(oid, lsn, seq, columns, **more):
@@ -106,7 +111,7 @@ class Stream:
             "pgcdc.pipeline": self.pipeline,
             "pgcdc.source": "7000/db",
             "pgcdc.table": f"public.{name}",
-            "pgcdc.columns": column_map(OID, *relation, numbered),
+            "pgcdc.columns": column_map(oid_of(name), *relation, numbered),
         }
         return {**found, "pgcdc.batch": f"{self.run}-{batch}"} if batch else found
 
@@ -147,7 +152,7 @@ class Stream:
         return {
             "table": [self.catalog, self.schema, name],
             "source": f"public.{name}",
-            "oid": OID,
+            "oid": oid_of(name),
             "relation": [1, 0],
             "columns": columns,
             "dropped": "keep",
@@ -162,11 +167,11 @@ class Stream:
             "batch": number, "from": start, "lsn": end, "time": 0, "steps": list(steps),
         })  # fmt: skip
 
-    def snapshot(self, number, name, lsn, rows, attempt=1, oid=OID):
+    def snapshot(self, number, name, lsn, rows, attempt=1):
         step = self.step(name, rows, snapshot_of=number)
         return self.add("load", {
             "batch": number, "from": 0, "lsn": 0, "time": 0, "steps": [step],
-            "snapshot": {"oid": oid, "attempt": attempt, "lsn": lsn, "schema": "public",
+            "snapshot": {"oid": oid_of(name), "attempt": attempt, "lsn": lsn, "schema": "public",
                          "table": name, "relfilenode": 5},
         })  # fmt: skip
 
