@@ -82,8 +82,8 @@ static const char tables_sql[] =
     "WITH p AS MATERIALIZED (%s)"
     " SELECT c.oid, n.nspname, c.relname, c.relkind = 'p',"
     " coalesce(a.names, ''), '{' || coalesce(a.nums, '') || '}', p.filter,"
-    " has_schema_privilege(n.oid, 'USAGE') AND"
-    "  (has_table_privilege(c.oid, 'SELECT') OR a.readable),"
+    " coalesce(has_schema_privilege(n.oid, 'USAGE') AND"
+    "  (has_table_privilege(c.oid, 'SELECT') OR a.readable), true)," /* it was just dropped */
     " row_security_active(c.oid),"
     " c.relreplident = 'n' OR c.relreplident = 'd' AND NOT EXISTS"
     "  (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary),"

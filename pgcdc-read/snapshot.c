@@ -159,14 +159,15 @@ static void copy_part(struct copy *c, const char *part)
 }
 
 /* Locks a part of the table against ALTER TABLE, until the end of the transaction. False: there is
- * none of this name any more. */
+ * none of this name any more, or one is under way: the next slot comes to be when it has ended. */
 static bool hold_part(struct run *run, const struct table *table, const char *part)
 {
     char *sql = mem_printf("SELECT FROM %s LIMIT 0", part);
     struct trouble t;
     PGresult *r = source_query(&run->loop, run->loop.sql, &t, sql, NULL);
 
-    if (!r && strcmp(t.sqlstate, "42P01") && strcmp(t.sqlstate, "3F000"))
+    if (!r && strcmp(t.sqlstate, "42P01") && strcmp(t.sqlstate, "3F000") &&
+        strcmp(t.sqlstate, "55P03"))
         give_up(&t, table);
     PQclear(r);
     free(sql);
@@ -311,6 +312,7 @@ static bool read_tables(struct run *run, PGconn *slot, const char *snapshot, lsn
 
     PQclear(command(run, sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", NULL));
     PQclear(command(run, sql, import, NULL));
+    PQclear(command(run, sql, "SET LOCAL lock_timeout = '1s'", NULL));
     free(import);
     if (!catalog_tables(run, &t)) /* columns, filters, partitions: as of the snapshot */
         give_up(&t, NULL);
