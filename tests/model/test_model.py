@@ -26,12 +26,12 @@ def totals(request):
         print(f"\nmodel: {summary(counts)}")
 
 
-@pytest.mark.deadline(300)
 # A defect that is known and not mended yet: a partitioned table that was made anew lacks a column
 # that it got without a row after it.
 KNOWN = {1760: pytest.mark.xfail(reason="public.part: the target has no column body")}
 
 
+@pytest.mark.deadline(300)
 @pytest.mark.parametrize(
     "seed", [pytest.param(n, marks=KNOWN.get(n, ())) for n in range(SEED, SEED + RUNS)]
 )
