@@ -100,7 +100,7 @@ static bool define(struct run *run, struct table *table, lsn_t position, struct 
 bool settle_define(struct run *run, lsn_t position, struct trouble *t)
 {
     for (struct table *table = run->tables; table; table = table->hh.next)
-        if (table->settle && table->settle <= position && !table->unread &&
+        if (table->settle && table->settle <= position && table->selected && !table->unread &&
             !define(run, table, position, t))
             return false;
     return true;
