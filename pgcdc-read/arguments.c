@@ -22,6 +22,7 @@ static const char help[] =
     "  --exclude GLOB     but not these\n"
     "  --snapshot WHEN    initial: read what the tables hold, then their changes (default);\n"
     "                     never: changes only; only: what the tables hold, then end\n"
+    "  --snapshot-jobs N  connections that read tables (2)\n"
     "  --create-slot      create the slot if there is none\n"
     "  --drop-slot        drop the slot, and do nothing else\n"
     "  --once             end when everything written to the WAL before the start is loaded\n"
@@ -35,6 +36,7 @@ enum {
     OPT_TABLE,
     OPT_EXCLUDE,
     OPT_SNAPSHOT,
+    OPT_SNAPSHOT_JOBS,
     OPT_CREATE_SLOT,
     OPT_DROP_SLOT,
     OPT_ONCE,
@@ -50,6 +52,7 @@ static const struct option options[] = {
     {"table", required_argument, NULL, OPT_TABLE},
     {"exclude", required_argument, NULL, OPT_EXCLUDE},
     {"snapshot", required_argument, NULL, OPT_SNAPSHOT},
+    {"snapshot-jobs", required_argument, NULL, OPT_SNAPSHOT_JOBS},
     {"create-slot", no_argument, NULL, OPT_CREATE_SLOT},
     {"drop-slot", no_argument, NULL, OPT_DROP_SLOT},
     {"once", no_argument, NULL, OPT_ONCE},
@@ -152,7 +155,7 @@ static void check_together(const struct arguments *a)
 
 void arguments_parse(struct arguments *a, int argc, char **argv)
 {
-    *a = (struct arguments){0};
+    *a = (struct arguments){.snapshot_jobs = 2};
     cli_init(&a->cli, "pgcdc-read");
     for (int c; (c = getopt_long(argc, argv, CLI_SHORT "d:", options, NULL)) != -1;) {
         if (cli_option(&a->cli, c, help))
@@ -178,6 +181,9 @@ void arguments_parse(struct arguments *a, int argc, char **argv)
             break;
         case OPT_SNAPSHOT:
             a->snapshot = snapshot_mode(optarg);
+            break;
+        case OPT_SNAPSHOT_JOBS:
+            a->snapshot_jobs = (unsigned)cli_count("--snapshot-jobs", optarg, 1, SNAPSHOT_JOBS_MAX);
             break;
         case OPT_CREATE_SLOT:
             a->create_slot = true;

@@ -13,6 +13,7 @@ struct list {
 };
 
 enum snapshot_mode { SNAPSHOT_INITIAL, SNAPSHOT_NEVER, SNAPSHOT_ONLY };
+enum { SNAPSHOT_JOBS_MAX = 32 };
 
 struct arguments {
     struct cli cli;
@@ -20,6 +21,7 @@ struct arguments {
     const char *conninfo;    /* NULL: libpq's own defaults */
     struct list publications, tables, excludes;
     enum snapshot_mode snapshot;
+    unsigned snapshot_jobs; /* connections that read tables */
     bool create_slot, drop_slot, once;
     lsn_t until; /* 0: none */
 };

@@ -52,6 +52,10 @@ int finish_changes(struct changes *c)
     if (!l->state)
         return EX_OK;
     int64_t until = clock_ms() + CONFIRM_PATIENCE;
+    if (c->run->reading) {
+        msg_info("stopped while tables were being read; they will be read again");
+        return EX_TEMPFAIL;
+    }
     while (!slot_has_moved(c)) {
         if (clock_ms() >= until) {
             msg_warn("everything is loaded, but the slot does not move");

@@ -120,13 +120,14 @@ static int64_t tick(struct loop *l, int64_t until)
     return until;
 }
 
-bool loop_wait(struct loop *l, int fd, short events, int64_t until)
+enum { OUT, STATE, STOP, SQL, OWN };
+
+/* Fills in the loop's own descriptors, and waits for those and the n after them. */
+static bool wait_for(struct loop *l, struct pollfd *p, nfds_t n, int64_t until)
 {
-    enum { FD, OUT, STATE, STOP, SQL, N };
     /* while it answers, who asked takes the answer, at the pace of downstream */
     bool idle = l->sql && PQstatus(l->sql) == CONNECTION_OK &&
                 PQtransactionStatus(l->sql) != PQTRANS_ACTIVE;
-    int sql = idle ? PQsocket(l->sql) : -1;
 
     if (l->quit_on_stop && stop_requested())
         msg_exit(EX_TEMPFAIL);
@@ -134,18 +135,15 @@ bool loop_wait(struct loop *l, int fd, short events, int64_t until)
     write_some(l);
     until = tick(l, until);
     bool pending = stream_pending(l->out) > 0;
-    struct pollfd p[N] = {
-        [FD] = {.fd = fd, .events = events},
-        [OUT] = {.fd = !l->hung_up && (l->can_hang_up || pending) ? STDOUT_FILENO : -1,
-                 .events = pending ? POLLOUT : 0},
-        [STATE] = {.fd = l->watch, .events = POLLIN},
-        [STOP] = {.fd = stop_requested() ? -1 : stop_fd(), .events = POLLIN},
-        [SQL] = {.fd = sql, .events = POLLIN},
-    };
+    p[OUT] = (struct pollfd){.fd = !l->hung_up && (l->can_hang_up || pending) ? STDOUT_FILENO : -1,
+                             .events = pending ? POLLOUT : 0};
+    p[STATE] = (struct pollfd){.fd = l->watch, .events = POLLIN};
+    p[STOP] = (struct pollfd){.fd = stop_requested() ? -1 : stop_fd(), .events = POLLIN};
+    p[SQL] = (struct pollfd){.fd = idle ? PQsocket(l->sql) : -1, .events = POLLIN};
     int64_t left = until < 0 ? -1 : until - clock_ms();
     if ((until >= 0 && left < 0) || (had_pending && !pending))
         left = 0; /* stdout took all: that may be what the caller waits for */
-    if (poll(p, N, left > 60000 ? 60000 : (int)left) <= 0)
+    if (poll(p, OWN + n, left > 60000 ? 60000 : (int)left) <= 0)
         return false;
     if (p[STATE].revents) {
         state_watch_drain(l->watch);
@@ -157,7 +155,26 @@ bool loop_wait(struct loop *l, int fd, short events, int64_t until)
         write_some(l);
     if (p[SQL].revents)
         PQconsumeInput(l->sql);
-    return p[FD].revents != 0;
+    for (nfds_t i = 0; i < n; i++)
+        if (p[OWN + i].revents)
+            return true;
+    return false;
+}
+
+bool loop_wait(struct loop *l, int fd, short events, int64_t until)
+{
+    struct pollfd p[OWN + 1] = {[OWN] = {.fd = fd, .events = events}};
+
+    return wait_for(l, p, 1, until);
+}
+
+bool loop_wait_any(struct loop *l, const int *fds, unsigned n, int64_t until)
+{
+    struct pollfd p[OWN + LOOP_FDS_MAX];
+
+    for (unsigned i = 0; i < n; i++)
+        p[OWN + i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+    return wait_for(l, p, n, until);
 }
 
 void loop_push(struct loop *l)

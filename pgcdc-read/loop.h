@@ -46,6 +46,10 @@ void loop_init(struct loop *l, struct stream_out *out, const char *state, const 
  * came. */
 bool loop_wait(struct loop *l, int fd, short events, int64_t until);
 
+/* The same for input from any of n descriptors, LOOP_FDS_MAX at most; those of -1 don't count. */
+enum { LOOP_FDS_MAX = 64 };
+bool loop_wait_any(struct loop *l, const int *fds, unsigned n, int64_t until);
+
 /* Sends what stdout takes, and waits while more is pending than a slow downstream may make us keep.
  * To be called after every row. */
 void loop_push(struct loop *l);

@@ -154,6 +154,14 @@ static int replicate(struct run *run, lsn_t target)
     return finish_changes(&changes);
 }
 
+static int read_only(struct run *run)
+{
+    lsn_t lsn = snapshot_take(run);
+
+    snapshot_finish(run);
+    return finish_snapshot(run, lsn);
+}
+
 int main(int argc, char **argv)
 {
     struct arguments a;
@@ -185,8 +193,7 @@ int main(int argc, char **argv)
     send_start(&run, 0);
     if (state)
         wait_for_load(&run);
-    int code = a.snapshot == SNAPSHOT_ONLY ? finish_snapshot(&run, snapshot_take(&run))
-                                           : replicate(&run, target);
+    int code = a.snapshot == SNAPSHOT_ONLY ? read_only(&run) : replicate(&run, target);
     PQfinish(run.loop.stream);
     PQfinish(run.loop.sql);
     return code;

@@ -1,12 +1,12 @@
 #include "replicate.h"
 
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
 #include "link.h"
 #include "msg.h"
+#include "reading.h"
 #include "shapes.h"
 #include "snapshot.h"
 
@@ -129,7 +129,7 @@ static bool ends(struct replication *r)
 {
     int64_t now = clock_ms();
 
-    if (r->c->done && !r->c->run->unread)
+    if (r->c->done && !r->c->run->unread && !r->c->run->reading)
         return true;
     if (!stop_requested())
         return false;
@@ -144,6 +144,22 @@ static bool ends(struct replication *r)
     return false;
 }
 
+/* Until there is a message, or rows of a table that is being read, or something is due. now: sees
+ * to what is due, but does not wait. */
+static void wait_for_more(struct replication *r, bool now)
+{
+    struct run *run = r->c->run;
+    int fds[1 + SNAPSHOT_JOBS_MAX];
+    int64_t until = changes_tick(r->c);
+
+    if (r->stop_deadline && until > r->stop_deadline)
+        until = r->stop_deadline;
+    if (now)
+        return;
+    fds[0] = r->held ? -1 : PQsocket(run->loop.stream);
+    loop_wait_any(&run->loop, fds, 1 + reading_sockets(run, fds + 1), until);
+}
+
 /* True: the stream ends here. False: the connection is lost, *t says why. */
 static bool stream(struct replication *r, struct trouble *t)
 {
@@ -155,6 +171,7 @@ static bool stream(struct replication *r, struct trouble *t)
             return false;
         if (ends(r))
             return true;
+        bool rows = reading_some(r->c->run);
         int n = next_message(r, &data);
         note_position(r);
         if (n > 0) {
@@ -166,10 +183,7 @@ static bool stream(struct replication *r, struct trouble *t)
                 return false;
             loop_push(l);
         } else if (n == 0) {
-            int64_t until = changes_tick(r->c);
-            if (r->stop_deadline && until > r->stop_deadline)
-                until = r->stop_deadline;
-            loop_wait(l, r->held ? -1 : PQsocket(l->stream), POLLIN, until);
+            wait_for_more(r, rows);
             if (PQstatus(l->sql) != CONNECTION_OK) { /* and with it went the lock on the slot */
                 trouble_of_connection(t, l->sql);
                 return false;

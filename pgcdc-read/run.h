@@ -28,6 +28,7 @@ struct run {
     struct table *tables;     /* hash by OID */
     bool unread;              /* some of them are */
     struct making making;     /* for them, in mid-stream */
+    struct reading *reading;  /* of tables, under way, or NULL */
     struct progress progress; /* as the last run left it */
     struct buf others;        /* lines of `shapes` for tables that this run does not select */
 };

@@ -1,35 +1,24 @@
 #include "snapshot.h"
 
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "copytext.h"
-#include "frames.h"
 #include "msg.h"
+#include "reading.h"
 #include "shape.h"
 #include "shapes.h"
 
 #define MAKING_EVERY 100 /* ms between looks at a slot that is being made */
 #define WARN_AFTER 5000  /* ms that it may take silently */
 
-/* Exits with what went wrong, naming the table if it is one's fault. */
-static _Noreturn void give_up(const struct trouble *t, const struct table *table)
-{
-    char *what = table ? mem_printf("cannot read table %s.%s", table->schema, table->name)
-                       : mem_strdup("cannot make a snapshot");
-
-    trouble_die(t, what);
-}
-
-static PGresult *command(struct run *run, PGconn *c, const char *sql, const struct table *table)
+static PGresult *command(struct run *run, PGconn *c, const char *sql)
 {
     struct trouble t;
     PGresult *r = source_query(&run->loop, c, &t, sql, NULL);
 
     if (!r)
-        give_up(&t, table);
+        reading_give_up(&t, NULL);
     return r;
 }
 
@@ -42,8 +31,7 @@ static void warn_of_open_transactions(struct run *run)
                           "SELECT max(age), string_agg(pid::text, ', ' ORDER BY age DESC)"
                           " FROM (SELECT pid, extract(epoch FROM now() - xact_start)::int AS age"
                           "  FROM pg_stat_activity WHERE backend_xid IS NOT NULL"
-                          "  ORDER BY age DESC LIMIT 5) AS open WHERE age >= 3",
-                          NULL);
+                          "  ORDER BY age DESC LIMIT 5) AS open WHERE age >= 3");
 
     if (!PQgetisnull(r, 0, 0))
         msg_warn("transactions have been open for up to %s s: reading begins when they end, server "
@@ -79,85 +67,6 @@ static lsn_t consistent_point(const PGresult *created)
 
 /* ------------------------------------------------------------------ one table */
 
-/* The tables that hold the rows, as SQL names: the leaves of a partitioned one, else itself. With
- * each, whether its file is still the one that the snapshot knows (the function looks at now). */
-static PGresult *parts_of(struct run *run, const struct table *table)
-{
-    static const char whole[] = "SELECT format('%I.%I', n.nspname, c.relname),"
-                                " c.relfilenode = pg_relation_filenode(c.oid) FROM pg_class c"
-                                " JOIN pg_namespace n ON n.oid = c.relnamespace"
-                                " WHERE c.oid = $1::oid";
-    static const char leaves[] = "SELECT format('%I.%I', n.nspname, c.relname),"
-                                 " c.relfilenode = pg_relation_filenode(c.oid)"
-                                 " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-                                 " WHERE c.relkind = 'r' AND c.oid IN ("
-                                 " WITH RECURSIVE tree AS (SELECT $1::oid AS oid UNION"
-                                 "  SELECT inhrelid FROM pg_inherits JOIN tree ON inhparent = oid)"
-                                 " SELECT oid FROM tree) ORDER BY 1";
-    char oid[16];
-    struct trouble t;
-
-    snprintf(oid, sizeof oid, "%u", table->oid);
-    PGresult *r =
-        source_query(&run->loop, run->loop.sql, &t, table->partitioned ? leaves : whole, oid, NULL);
-    if (!r)
-        give_up(&t, table);
-    return r;
-}
-
-struct copy {
-    struct run *run;
-    const struct table *table;
-    lsn_t lsn;
-    struct tuple row; /* its values are overwritten by every row */
-    uint64_t rows;
-};
-
-static void copy_row(struct copy *c, char *line, int len)
-{
-    if (!copytext_split(line, (size_t)len, c->row.values, c->row.n))
-        msg_die(EX_DATAERR, "a row of COPY cannot be taken apart table=%s.%s row=%llu",
-                c->table->schema, c->table->name, (unsigned long long)c->rows + 1);
-    frames_insert(c->run->loop.out, c->table->oid, c->lsn, 0, &c->row);
-    c->rows++;
-}
-
-/* Takes the rows off a connection in COPY state. */
-static void copy_rows(struct copy *c)
-{
-    struct loop *l = &c->run->loop;
-    struct trouble t;
-    char *line;
-    int n;
-
-    while ((n = source_copy_data(l->sql, &line)) >= 0) {
-        if (n == 0) {
-            loop_wait(l, PQsocket(l->sql), POLLIN, -1);
-            continue;
-        }
-        copy_row(c, line, n);
-        PQfreemem(line);
-        loop_push(l);
-    }
-    if (n != -1) {
-        trouble_of_connection(&t, l->sql);
-        give_up(&t, c->table);
-    }
-    if (!source_finish(l, l->sql, &t))
-        give_up(&t, c->table);
-}
-
-static void copy_part(struct copy *c, const char *part)
-{
-    const struct table *table = c->table;
-    char *sql = mem_printf("COPY (SELECT %s FROM ONLY %s%s%s) TO STDOUT", table->columns, part,
-                           table->filter ? " WHERE " : "", table->filter ? table->filter : "");
-
-    PQclear(command(c->run, c->run->loop.sql, sql, table));
-    copy_rows(c);
-    free(sql);
-}
-
 /* Locks a part of the table against ALTER TABLE, until the end of the transaction. False: there is
  * none of this name any more, or one is under way: the next slot comes to be when it has ended. */
 static bool hold_part(struct run *run, const struct table *table, const char *part)
@@ -168,7 +77,7 @@ static bool hold_part(struct run *run, const struct table *table, const char *pa
 
     if (!r && strcmp(t.sqlstate, "42P01") && strcmp(t.sqlstate, "3F000") &&
         strcmp(t.sqlstate, "55P03"))
-        give_up(&t, table);
+        reading_give_up(&t, table);
     PQclear(r);
     free(sql);
     return r != NULL;
@@ -183,17 +92,18 @@ static bool was_altered(struct run *run, PGconn *now, const struct table *table)
 {
     uint64_t stamp;
     struct trouble t;
-    PGresult *parts = parts_of(run, table);
+    PGresult *parts = reading_parts(run, table, &t);
     bool altered = false;
 
+    if (!parts)
+        reading_give_up(&t, table);
     for (int i = 0; i < PQntuples(parts) && !altered; i++)
         altered = !hold_part(run, table, PQgetvalue(parts, i, 0));
     PQclear(parts);
     if (altered)
         return true;
-    if (!catalog_stamp(run, now, table, &stamp, &t))
-        give_up(&t, table);
-    parts = parts_of(run, table);
+    if (!catalog_stamp(run, now, table, &stamp, &t) || !(parts = reading_parts(run, table, &t)))
+        reading_give_up(&t, table);
     for (int i = 0; i < PQntuples(parts); i++)
         altered |= !field_truth(parts, i, 1);
     PQclear(parts);
@@ -213,7 +123,7 @@ static void announce_table(struct run *run, struct table *table, lsn_t lsn)
     struct shape *shape =
         attributes_read(run, table, lsn, &t) ? shape_of_catalog(run, table, &t, &why) : NULL;
     if (!shape)
-        give_up(&t, table);
+        reading_give_up(&t, table);
     shape->relation->lsn = lsn;
     relation_pack(run->loop.out, shape->relation);
     shape_add(table, shape);
@@ -229,27 +139,6 @@ static void replace_namesakes(struct run *run, const struct table *table)
         if (other->selected && !other->listed && !strcmp(other->name, table->name) &&
             !strcmp(other->schema, table->schema))
             other->selected = false;
-}
-
-static void read_table(struct run *run, struct table *table, lsn_t lsn)
-{
-    struct stream_out *out = run->loop.out;
-    struct copy c = {
-        .run = run, .table = table, .lsn = lsn, .row = {.n = table->shape->relation->ncolumns}};
-
-    c.row.values = mem_alloc(c.row.n * sizeof *c.row.values);
-    frames_snapshot(out, table->oid, table->attempt, lsn, clock_us());
-    PGresult *parts = parts_of(run, table);
-    for (int i = 0; i < PQntuples(parts); i++)
-        copy_part(&c, PQgetvalue(parts, i, 0));
-    frames_snapshot_end(out, table->oid, table->attempt, lsn, c.rows);
-    table->from = lsn;
-    table->unread = false;
-    replace_namesakes(run, table);
-    msg_info("table %s.%s read rows=%llu lsn=%s", table->schema, table->name,
-             (unsigned long long)c.rows, LSN_TEXT(lsn));
-    PQclear(parts);
-    free(c.row.values);
 }
 
 /* ------------------------------------------------------------------ all of them */
@@ -302,26 +191,19 @@ static void leave_out_unlisted(struct run *run)
     }
 }
 
-/* False: one of them has changed its shape since the snapshot, and a later one is needed. */
-static bool read_tables(struct run *run, PGconn *slot, const char *snapshot, lsn_t lsn,
-                        lsn_t position)
+/* Locks and announces what is unread, in the transaction of loop.sql. False: one of the tables has
+ * changed its shape since the snapshot, and a later one is needed. */
+static bool hold_tables(struct run *run, PGconn *slot, lsn_t lsn, lsn_t position)
 {
-    PGconn *sql = run->loop.sql;
-    char *import = mem_printf("SET TRANSACTION SNAPSHOT '%s'", snapshot);
     struct trouble t;
 
-    PQclear(command(run, sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", NULL));
-    PQclear(command(run, sql, import, NULL));
-    PQclear(command(run, sql, "SET LOCAL lock_timeout = '1s'", NULL));
-    free(import);
     if (!catalog_tables(run, &t)) /* columns, filters, partitions: as of the snapshot */
-        give_up(&t, NULL);
+        reading_give_up(&t, NULL);
     leave_out_unlisted(run);
     for (struct table *table = run->tables; table; table = table->hh.next)
         if (table->unread && was_altered(run, slot, table)) {
             msg_info("table %s.%s was altered before it could be read: trying again", table->schema,
                      table->name);
-            PQclear(command(run, sql, "ROLLBACK", NULL));
             return false;
         }
     for (struct table *table = run->tables; table; table = table->hh.next)
@@ -331,51 +213,86 @@ static bool read_tables(struct run *run, PGconn *slot, const char *snapshot, lsn
     progress_write(run, position);
     /* all of them first: one that cannot be replicated is found before a row of any is loaded */
     for (struct table *table = run->tables; table; table = table->hh.next)
-        if (table->unread)
+        if (table->unread) {
             announce_table(run, table, lsn);
+            replace_namesakes(run, table);
+        }
     shapes_write(run);
-    for (struct table *table = run->tables; table; table = table->hh.next)
-        if (table->unread)
-            read_table(run, table, lsn);
-    run->unread = false;
-    PQclear(command(run, sql, "COMMIT", NULL));
     return true;
 }
 
-/* Creates a slot, the main one or a temporary one, and reads what is unread at its consistent
- * point, which it returns. */
+/* Begins to read what is unread, as of the consistent point of a new slot. False: as above. */
+static bool begin_reading(struct run *run, PGconn *slot, const char *snapshot, lsn_t lsn,
+                          lsn_t position)
+{
+    struct loop *l = &run->loop;
+    PGconn *usual = l->sql;
+    char *import = mem_printf("SET TRANSACTION SNAPSHOT '%s'", snapshot);
+    struct trouble t;
+    PGconn *c = source_connect(l, run->arguments->conninfo, false, &t);
+
+    if (!c)
+        reading_give_up(&t, NULL);
+    PQclear(command(run, c, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"));
+    PQclear(command(run, c, import));
+    PQclear(command(run, c, "SET LOCAL lock_timeout = '1s'"));
+    free(import);
+    l->sql = c; /* the catalog is asked inside of the snapshot */
+    bool held = hold_tables(run, slot, lsn, position);
+    if (held)
+        reading_begin(run, c, lsn);
+    else
+        PQfinish(c);
+    l->sql = usual;
+    return held;
+}
+
+/* Creates a slot, the main one or a temporary one, and begins to read what is unread at its
+ * consistent point, which it returns. */
 static lsn_t read_at_new_slot(struct run *run, bool temporary, lsn_t position)
 {
     struct trouble t;
     PGconn *c = source_connect(&run->loop, run->arguments->conninfo, true, &t);
 
     if (!c)
-        give_up(&t, NULL);
+        reading_give_up(&t, NULL);
     warn_of_open_transactions(run);
     char *sql = slot_command(run, temporary, run->unread);
-    PGresult *created = command(run, c, sql, NULL);
+    PGresult *created = command(run, c, sql);
     free(sql);
     lsn_t lsn = consistent_point(created);
     if (!temporary) {
         run->slot_exists = true;
         run->slot_lsn = lsn;
     }
-    bool done = !run->unread || read_tables(run, c, PQgetvalue(created, 0, 2), lsn, position);
+    bool begun = !run->unread || begin_reading(run, c, PQgetvalue(created, 0, 2), lsn, position);
     PQclear(created);
     PQfinish(c); /* a temporary slot goes with it */
-    return done ? lsn : read_at_new_slot(run, true, position);
+    return begun ? lsn : read_at_new_slot(run, true, position);
 }
 
 lsn_t snapshot_take(struct run *run)
 {
     bool create = !run->slot_exists && run->arguments->create_slot;
+    lsn_t open = run->loop.load.open_lsn;
 
     choose(run);
+    if (!create && (!run->unread || (open && run->arguments->snapshot != SNAPSHOT_ONLY))) {
+        progress_write(run, open);
+        return 0;
+    }
     bool read = run->unread;
-    if (!read)
-        progress_write(run, run->loop.load.open_lsn);
-    lsn_t lsn = read || create ? read_at_new_slot(run, !create, run->loop.load.open_lsn) : 0;
+    lsn_t lsn = read_at_new_slot(run, !create, open);
     return read ? lsn : 0;
+}
+
+void snapshot_finish(struct run *run)
+{
+    int sockets[SNAPSHOT_JOBS_MAX];
+
+    while (run->reading)
+        if (!reading_some(run))
+            loop_wait_any(&run->loop, sockets, reading_sockets(run, sockets), -1);
 }
 
 /* ------------------------------------------------------------------ in mid-stream */
@@ -435,7 +352,8 @@ static bool read_at_made_slot(struct run *run, lsn_t position, struct trouble *t
     if (!created)
         return false;
     run->loop.quit_on_stop = true;
-    read_tables(run, run->making.c, PQgetvalue(created, 0, 2), consistent_point(created), position);
+    begin_reading(run, run->making.c, PQgetvalue(created, 0, 2), consistent_point(created),
+                  position);
     run->loop.quit_on_stop = quit;
     PQclear(created);
     snapshot_cancel(run); /* it has served; what is unread still gets another one */
@@ -446,6 +364,8 @@ bool snapshot_take_more(struct run *run, lsn_t position, struct trouble *t)
 {
     struct making *m = &run->making;
 
+    if (run->reading) /* first what was begun */
+        return true;
     if (!m->c && !begin_making(run, position, t))
         return false;
     if (!PQconsumeInput(m->c)) {

@@ -553,10 +553,13 @@ def test_database_url_may_hold_the_password(database, cluster, slot, table):
 
 def test_slot_dropped_while_reading(database, slot, table):
     with Reader(database.conninfo, slot) as reader:
-        reader.wait_frames("checkpoint")
-        database.execute(
-            f"SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots"
-            f" WHERE slot_name = '{slot}'",
+        wait_for(
+            lambda: database.value(
+                f"SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots"
+                f" WHERE slot_name = '{slot}'"
+            ),
+            10,
+            "a walsender that can be ended",
         )
         wait_for(
             lambda: database.value(

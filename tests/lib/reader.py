@@ -2,6 +2,7 @@
 what it has applied."""
 
 import fcntl
+import itertools
 import os
 import select
 import signal
@@ -127,6 +128,20 @@ class Reader:
         return replay(self.frames)
 
 
+def snapshots_first(frames):
+    """The rows of a snapshot come among changes; here they stand where it begins, for the changes
+    of its table come after it."""
+    opened, first = {}, []
+    for frame in frames:
+        if frame[0] == "insert" and frame[3] == 0:
+            opened[frame[1]].append(frame)
+            continue
+        first.append([frame])
+        if frame[0] == "snapshot":
+            opened[frame[1]] = first[-1]
+    return itertools.chain.from_iterable(first)
+
+
 def replay(frames):
     """The tables as the frames leave them; see Reader.rows."""
     tables, relations, last, inside = {}, {}, {}, None
@@ -144,7 +159,7 @@ def replay(frames):
         assert seq == 0 or inside == lsn, f"a row at {lsn} in the transaction {inside}"
         last[oid] = (lsn, seq)
 
-    for frame in frames:
+    for frame in snapshots_first(frames):
         kind = frame[0]
         if kind == "relation":
             before = relations.get(frame[3], frame[4])

@@ -1,0 +1,325 @@
+#include "reading.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "copytext.h"
+#include "frames.h"
+#include "msg.h"
+#include "shape.h"
+
+enum {
+    RANGE_PAGES = 4096, /* 32 MB: what a connection reads at a time */
+    ROUND = 64          /* rows of a connection before others have their turn */
+};
+
+/* A table as it was when its snapshot began, and how far it has been given to the connections. */
+struct read_table {
+    const struct table *table;
+    uint64_t attempt;
+    unsigned ncolumns;
+    char *columns, *filter;
+    PGresult *parts;
+    int part;      /* the next to be read of … */
+    uint64_t page; /* … from here on */
+    unsigned open; /* ranges that are being read */
+    uint64_t rows;
+};
+
+struct worker {
+    PGconn *c;
+    struct read_table *of; /* the table of its range; NULL: it has none */
+    struct tuple row;      /* its values are overwritten by every row */
+};
+
+struct reading {
+    lsn_t lsn;
+    unsigned ntables, left; /* left: not read to the end */
+    struct read_table *tables;
+    unsigned nworkers;
+    struct worker workers[SNAPSHOT_JOBS_MAX];
+};
+
+void reading_give_up(const struct trouble *t, const struct table *table)
+{
+    char *what = table ? mem_printf("cannot read table %s.%s", table->schema, table->name)
+                       : mem_strdup("cannot make a snapshot");
+
+    trouble_die(t, what);
+}
+
+PGresult *reading_parts(struct run *run, const struct table *table, struct trouble *t)
+{
+#define PARTS                                                                                    \
+    "SELECT format('%I.%I', n.nspname, c.relname), c.relfilenode = pg_relation_filenode(c.oid)," \
+    " CASE WHEN m.amname = 'heap'"                                                               \
+    "  THEN pg_relation_size(c.oid) / current_setting('block_size')::int ELSE 0 END"             \
+    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_am m ON m.oid = "    \
+    "c.relam"
+    static const char whole[] = PARTS " WHERE c.oid = $1::oid";
+    static const char leaves[] = PARTS " WHERE c.relkind = 'r' AND c.oid IN ("
+                                       " WITH RECURSIVE tree AS (SELECT $1::oid AS oid UNION"
+                                       "  SELECT inhrelid FROM pg_inherits JOIN tree"
+                                       "  ON inhparent = oid)"
+                                       " SELECT oid FROM tree) ORDER BY 1";
+    char oid[16];
+
+    snprintf(oid, sizeof oid, "%u", table->oid);
+    return source_query(&run->loop, run->loop.sql, t, table->partitioned ? leaves : whole, oid,
+                        NULL);
+}
+
+/* ------------------------------------------------------------------ ranges */
+
+static uint64_t pages_of(const struct read_table *of, int part)
+{
+    return strtoull(PQgetvalue(of->parts, part, 2), NULL, 10);
+}
+
+static uint64_t count_ranges(const struct read_table *of)
+{
+    uint64_t n = 0;
+
+    for (int i = 0; i < PQntuples(of->parts); i++)
+        n += pages_of(of, i) / RANGE_PAGES + 1;
+    return n;
+}
+
+static bool has_range(const struct read_table *of)
+{
+    return of->part < PQntuples(of->parts);
+}
+
+/* Takes the next range off the table and returns the COPY of it. The last of a part has no end: it
+ * may have grown. */
+static char *next_range(struct read_table *of)
+{
+    const char *part = PQgetvalue(of->parts, of->part, 0), *and = " WHERE ";
+    uint64_t end = of->page + RANGE_PAGES;
+    bool last = end >= pages_of(of, of->part);
+    struct buf sql = {0};
+
+    buf_printf(&sql, "COPY (SELECT %s FROM ONLY %s", of->columns, part);
+    if (of->filter) {
+        buf_printf(&sql, "%s(%s)", and, of->filter);
+        and = " AND ";
+    }
+    if (of->page) {
+        buf_printf(&sql, "%sctid >= '(%" PRIu64 ",0)'", and, of->page);
+        and = " AND ";
+    }
+    if (!last)
+        buf_printf(&sql, "%sctid < '(%" PRIu64 ",0)'", and, end);
+    buf_str(&sql, ") TO STDOUT");
+    of->part += last;
+    of->page = last ? 0 : end;
+    return sql.data;
+}
+
+/* ------------------------------------------------------------------ the beginning and the end */
+
+static void add_worker(struct reading *r, PGconn *c)
+{
+    unsigned most = 0;
+
+    for (unsigned i = 0; i < r->ntables; i++)
+        if (r->tables[i].ncolumns > most)
+            most = r->tables[i].ncolumns;
+    r->workers[r->nworkers++] =
+        (struct worker){.c = c, .row.values = mem_alloc(most * sizeof(struct value))};
+}
+
+/* Connections with the same snapshot, as many as there is work for. */
+static void add_workers(struct run *run, struct reading *r, uint64_t ranges)
+{
+    struct loop *l = &run->loop;
+    struct trouble t;
+    unsigned jobs = run->arguments->snapshot_jobs;
+
+    if (jobs > ranges)
+        jobs = (unsigned)ranges;
+    if (jobs < 2)
+        return;
+    PGresult *exported = source_query(l, r->workers[0].c, &t, "SELECT pg_export_snapshot()", NULL);
+    if (!exported)
+        reading_give_up(&t, NULL);
+    char *begin = mem_printf("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
+                             "SET TRANSACTION SNAPSHOT '%s'",
+                             PQgetvalue(exported, 0, 0));
+    while (r->nworkers < jobs) {
+        PGconn *c = source_connect(l, run->arguments->conninfo, false, &t);
+        PGresult *begun = c ? source_query(l, c, &t, begin, NULL) : NULL;
+        if (!begun) {
+            PQfinish(c);
+            msg_warn("reading tables with %u instead of %u connections: %s", r->nworkers, jobs,
+                     t.text);
+            break;
+        }
+        PQclear(begun);
+        add_worker(r, c);
+    }
+    free(begin);
+    PQclear(exported);
+}
+
+static void end_table(struct run *run, struct reading *r, struct read_table *of)
+{
+    const struct table *table = of->table;
+
+    frames_snapshot_end(run->loop.out, table->oid, of->attempt, r->lsn, of->rows);
+    msg_info("table %s.%s read rows=%" PRIu64 " lsn=%s", table->schema, table->name, of->rows,
+             LSN_TEXT(r->lsn));
+    PQclear(of->parts);
+    of->parts = NULL; /* it has no range any more */
+    free(of->columns);
+    free(of->filter);
+    r->left--;
+}
+
+static void free_reading(struct run *run)
+{
+    struct reading *r = run->reading;
+
+    for (unsigned i = 0; i < r->nworkers; i++) {
+        PQfinish(r->workers[i].c);
+        free(r->workers[i].row.values);
+    }
+    free(r->tables);
+    free(r);
+    run->reading = NULL;
+}
+
+static void begin_table(struct run *run, struct read_table *of, struct table *table, lsn_t lsn)
+{
+    struct trouble t;
+
+    *of = (struct read_table){.table = table,
+                              .attempt = table->attempt,
+                              .ncolumns = table->shape->relation->ncolumns,
+                              .columns = mem_strdup(table->columns),
+                              .filter = table->filter ? mem_strdup(table->filter) : NULL,
+                              .parts = reading_parts(run, table, &t)};
+    if (!of->parts)
+        reading_give_up(&t, table);
+    frames_snapshot(run->loop.out, table->oid, table->attempt, lsn, clock_us());
+    loop_push(&run->loop);
+    table->from = lsn;
+    table->unread = false;
+}
+
+void reading_begin(struct run *run, PGconn *c, lsn_t lsn)
+{
+    struct reading *r = mem_alloc(sizeof *r);
+    uint64_t ranges = 0;
+
+    r->lsn = lsn;
+    r->tables = mem_alloc(HASH_COUNT(run->tables) * sizeof *r->tables);
+    for (struct table *table = run->tables; table; table = table->hh.next) {
+        if (!table->unread)
+            continue;
+        begin_table(run, &r->tables[r->ntables], table, lsn);
+        ranges += count_ranges(&r->tables[r->ntables++]);
+    }
+    run->unread = false;
+    run->reading = r;
+    r->left = r->ntables;
+    add_worker(r, c);
+    add_workers(run, r, ranges);
+    for (unsigned i = 0; i < r->ntables; i++)
+        if (!has_range(&r->tables[i])) /* a partitioned table without partitions */
+            end_table(run, r, &r->tables[i]);
+    if (!r->left)
+        free_reading(run);
+}
+
+/* ------------------------------------------------------------------ rows */
+
+/* Gives the worker its next range. False: there is none. */
+static bool begin_range(struct run *run, struct worker *w)
+{
+    const struct reading *r = run->reading;
+    unsigned i = 0;
+    struct trouble t;
+
+    while (i < r->ntables && !has_range(&r->tables[i]))
+        i++;
+    if (i == r->ntables)
+        return false;
+    w->of = &r->tables[i];
+    w->of->open++;
+    w->row.n = w->of->ncolumns;
+    char *sql = next_range(w->of);
+    PGresult *begun = source_query(&run->loop, w->c, &t, sql, NULL);
+    if (!begun)
+        reading_give_up(&t, w->of->table);
+    PQclear(begun);
+    free(sql);
+    return true;
+}
+
+static void end_range(struct run *run, struct worker *w, int why)
+{
+    struct read_table *of = w->of;
+    struct trouble t;
+
+    if (why != -1)
+        trouble_of_connection(&t, w->c);
+    if (why != -1 || !source_finish(&run->loop, w->c, &t))
+        reading_give_up(&t, of->table);
+    w->of = NULL;
+    if (--of->open == 0 && !has_range(of))
+        end_table(run, run->reading, of);
+}
+
+static void take_row(struct run *run, struct worker *w, char *line, int len)
+{
+    const struct table *table = w->of->table;
+
+    if (!copytext_split(line, (size_t)len, w->row.values, w->row.n))
+        msg_die(EX_DATAERR, "a row of COPY cannot be taken apart table=%s.%s row=%" PRIu64,
+                table->schema, table->name, w->of->rows + 1);
+    frames_insert(run->loop.out, table->oid, run->reading->lsn, 0, &w->row);
+    w->of->rows++;
+    loop_push(&run->loop);
+}
+
+/* One connection's turn. False: it has nothing at the moment. */
+static bool take_rows(struct run *run, struct worker *w)
+{
+    char *line;
+    int n = 0, taken = 0;
+
+    if (!w->of && !begin_range(run, w))
+        return false;
+    while (taken < ROUND && (n = source_copy_data(w->c, &line)) > 0) {
+        take_row(run, w, line, n);
+        PQfreemem(line);
+        taken++;
+    }
+    if (n < 0)
+        end_range(run, w, n);
+    return taken || n < 0;
+}
+
+bool reading_some(struct run *run)
+{
+    struct reading *r = run->reading;
+    bool some = false;
+
+    for (unsigned i = 0; r && i < r->nworkers; i++)
+        some |= take_rows(run, &r->workers[i]);
+    if (r && !r->left)
+        free_reading(run);
+    return some;
+}
+
+unsigned reading_sockets(const struct run *run, int sockets[SNAPSHOT_JOBS_MAX])
+{
+    const struct reading *r = run->reading;
+    unsigned n = 0;
+
+    for (unsigned i = 0; r && i < r->nworkers; i++)
+        if (r->workers[i].of)
+            sockets[n++] = PQsocket(r->workers[i].c);
+    return n;
+}
