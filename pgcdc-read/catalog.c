@@ -231,3 +231,19 @@ bool catalog_stayed(struct run *run, const struct table *table, bool *stayed, st
     free(publications);
     return r != NULL;
 }
+
+bool catalog_is_partition(struct run *run, uint32_t oid, const struct table *table, bool *is,
+                          struct trouble *t)
+{
+    char *leaf = mem_printf("%u", oid), *root = mem_printf("%u", table->oid);
+    PGresult *r = source_query(&run->loop, run->loop.sql, t,
+                               "SELECT EXISTS (SELECT FROM pg_partition_ancestors($1::oid)"
+                               " WHERE relid = $2::oid)",
+                               leaf, root, NULL);
+
+    *is = r && field_truth(r, 0, 0);
+    PQclear(r);
+    free(leaf);
+    free(root);
+    return r != NULL;
+}

@@ -66,6 +66,10 @@ bool catalog_same_membership(const char *then, const char *now);
  * False: the catalog could not be asked. */
 bool catalog_stayed(struct run *run, const struct table *table, bool *stayed, struct trouble *t);
 
+/* Asks whether a relation is, by now, a partition of the table, at any depth. False: as above. */
+bool catalog_is_partition(struct run *run, uint32_t oid, const struct table *table, bool *is,
+                          struct trouble *t);
+
 /* Asks connection c for the table's stamp; 0: there is none of its name any more. False: as above.
  */
 bool catalog_stamp(struct run *run, PGconn *c, const struct table *table, uint64_t *stamp,

@@ -169,8 +169,10 @@ static bool take_relation(struct changes *c, const struct pgoutput *m, const cha
 
     if (!table->selected && !look_again(c, t))
         return false;
-    if (!table->selected)
+    if (!table->selected) {
+        c->leaf = table->oid;
         return true;
+    }
     if (!table->unread &&
         !arguments_select(c->run->arguments, m->relation.schema, m->relation.table))
         withhold(c, table, "has a name by which it is not selected");
@@ -182,6 +184,22 @@ static bool take_relation(struct changes *c, const struct pgoutput *m, const cha
     buf_add(&table->announced, data, len);
     table->announced_lsn = c->lsn;
     table->announced_seq = c->seq;
+    return true;
+}
+
+/* The first row of a partition that comes as its root's comes right behind the shape of the
+ * partition. One that is none any more was detached or dropped, and its rows with it, of which the
+ * WAL says nothing. */
+static bool test_partition(struct changes *c, struct table *table, uint32_t leaf, struct trouble *t)
+{
+    bool is = true;
+
+    if (!leaf || !table->partitioned || c->run->arguments->snapshot == SNAPSHOT_NEVER)
+        return true;
+    if (!catalog_is_partition(c->run, leaf, table, &is, t))
+        return false;
+    if (!is)
+        withhold(c, table, "had a partition that is gone");
     return true;
 }
 
@@ -280,11 +298,13 @@ static bool take_row(struct changes *c, struct pgoutput *m, struct trouble *t)
     struct table *table = table_of(c, m->row.oid);
     struct stream_out *out = c->run->loop.out;
     const struct tuple *old = m->row.has_old ? &m->row.old : NULL;
+    uint32_t leaf = c->leaf;
 
     c->seq++;
+    c->leaf = 0;
     if (!wanted(c, table))
         return true;
-    if (!announce(c, table, t))
+    if (!test_partition(c, table, leaf, t) || !announce(c, table, t))
         return false;
     if (table->unread)
         return true;

@@ -28,6 +28,7 @@ struct changes {
     uint64_t sent_seq;
     lsn_t message_lsn;  /* of the last logical message written of the open transaction … */
     lsn_t loose_lsn;    /* … and of the last that belonged to none */
+    uint32_t leaf;      /* announced since the last row, and not for us; 0: none */
     struct arena arena; /* for one message */
 };
 

@@ -53,7 +53,7 @@ int finish_changes(struct changes *c)
         return EX_OK;
     int64_t until = clock_ms() + CONFIRM_PATIENCE;
     if (c->run->reading) {
-        msg_info("stopped while tables were being read; they will be read again");
+        msg_warn("stopped while tables were being read: they will be read again");
         return EX_TEMPFAIL;
     }
     while (!slot_has_moved(c)) {
