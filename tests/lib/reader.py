@@ -138,15 +138,23 @@ class Reader:
 
 def snapshots_first(frames):
     """The rows of a snapshot come among changes; here they stand where it begins, for the changes
-    of its table come after it."""
-    opened, first = {}, []
+    of its table come after it. Those after one that was given up are left out with it: the table is
+    read again."""
+    ended = {(frame[1], frame[2]) for frame in frames if frame[0] == "snapshot-end"}
+    opened, given_up, first = {}, set(), []
     for frame in frames:
-        if frame[0] == "insert" and frame[3] == 0:
-            opened[frame[1]].append(frame)
-            continue
-        first.append([frame])
-        if frame[0] == "snapshot":
+        if frame[0] == "snapshot" and (frame[1], frame[2]) not in ended:
+            given_up.add(frame[1])
+        elif frame[0] == "snapshot":
+            given_up.discard(frame[1])
+            first.append([frame])
             opened[frame[1]] = first[-1]
+        elif frame[0] in ("insert", "update", "delete") and frame[1] in given_up:
+            continue
+        elif frame[0] == "insert" and frame[3] == 0:
+            opened[frame[1]].append(frame)
+        else:
+            first.append([frame])
     return itertools.chain.from_iterable(first)
 
 
