@@ -943,7 +943,8 @@ def test_a_table_without_ddl_goes_on(told):
 
 
 class Told(Replication):
-    """`reads`: how often each table was read; `late`: stories whose quiet DDL did not arrive."""
+    """`reads`: how often each table was read; `said`: what the reader said; `late`: stories whose
+    quiet DDL did not arrive."""
 
     def tell(self, part):
         for name, story_ in STORIES.items():
@@ -966,7 +967,8 @@ class Told(Replication):
         self.compare_story(name)
         assert name not in self.late
         found = {n: r for n, r in self.reads.items() if n.startswith(name + ".")}
-        assert reads is None or set(found.values()) == {reads}, found
+        why = [line for line in self.said if f"table {name}." in line]
+        assert reads is None or set(found.values()) == {reads}, (found, why)
         assert not again or max(found.values()) > 1, found
 
     def wait_quiet(self):
@@ -1031,4 +1033,5 @@ def told(cluster, warehouse, tmp_path_factory):
         for pipeline in pipelines:
             pipeline.once()
         replication.reads = count_reads(first)
+        replication.said = first.log("pgcdc-read").splitlines()
         yield replication
