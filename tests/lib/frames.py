@@ -115,8 +115,9 @@ class Stream:
         }
         return {**found, "pgcdc.batch": f"{self.run}-{batch}"} if batch else found
 
-    def step(self, name, rows, key=("id",), columns=(), snapshot_of=None):
-        """A step that merges rows (or, without a key, inserts them); stages the file before."""
+    def step(self, name, rows, key=("id",), columns=(), snapshot_of=None, after=None):
+        """A step that merges rows (or, without a key, inserts them); stages the file before. after:
+        the attempt of the snapshot that it comes after."""
         files = [self.file(rows)]
         before, after = self.permitted(files)
         table = self.table(name)
@@ -137,6 +138,8 @@ class Stream:
         step = {
             **shape, "key": list(key), "files": files, "rows": len(rows), "apply": apply,
         }  # fmt: skip
+        if after:
+            step["after"] = after
         if snapshot_of:
             pairs = ", ".join(f"{literal(k)} = {literal(v)}" for k, v in shape["properties"].items())
             step["create"] = [
@@ -167,8 +170,8 @@ class Stream:
             "batch": number, "from": start, "lsn": end, "time": 0, "steps": list(steps),
         })  # fmt: skip
 
-    def snapshot(self, number, name, lsn, rows, attempt=1):
-        step = self.step(name, rows, snapshot_of=number)
+    def snapshot(self, number, name, lsn, rows, attempt=1, key=("id",)):
+        step = self.step(name, rows, key=key, snapshot_of=number)
         return self.add("load", {
             "batch": number, "from": 0, "lsn": 0, "time": 0, "steps": [step],
             "snapshot": {"oid": oid_of(name), "attempt": attempt, "lsn": lsn, "schema": "public",
