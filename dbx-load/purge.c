@@ -40,7 +40,7 @@ void purge_done(struct load *load, struct batch *b)
 static bool is_needed(const struct load *load, const char *run, const char *name)
 {
     for (const struct batch *b = load->ledger.batches; b; b = b->next) {
-        if (strcmp(b->run, run))
+        if (strcmp(b->run, run) || batch_is_done(b))
             continue;
         if (!name)
             return true;

@@ -119,13 +119,13 @@ class Stream:
         """A step that merges rows (or, without a key, inserts them); stages the file before. after:
         the attempt of the snapshot that it comes after."""
         files = [self.file(rows)]
-        before, after = self.permitted(files)
+        opening, closing = self.permitted(files)
         table = self.table(name)
         shape = self.definition(name, columns, snapshot_of)
         if key:
             apply = [
-                f"MERGE INTO {table} AS t USING {before}",
-                f"{after} AS s ON t.id = s.id"
+                f"MERGE INTO {table} AS t USING {opening}",
+                f"{closing} AS s ON t.id = s.id"
                 " WHEN MATCHED AND s._cdc_lsn > t._cdc_lsn AND s._op = 'd' THEN DELETE"
                 " WHEN MATCHED AND s._cdc_lsn > t._cdc_lsn"
                 " THEN UPDATE SET v = s.v, _cdc_lsn = s._cdc_lsn"
@@ -133,8 +133,8 @@ class Stream:
                 " THEN INSERT (id, v, _cdc_lsn) VALUES (s.id, s.v, s._cdc_lsn)",
             ]
         else:
-            apply = [f"INSERT INTO {table} (id, v, _cdc_lsn) SELECT id, v, _cdc_lsn FROM {before}",
-                     after]  # fmt: skip
+            apply = [f"INSERT INTO {table} (id, v, _cdc_lsn) SELECT id, v, _cdc_lsn FROM {opening}",
+                     closing]  # fmt: skip
         step = {
             **shape, "key": list(key), "files": files, "rows": len(rows), "apply": apply,
         }  # fmt: skip
@@ -144,8 +144,8 @@ class Stream:
             pairs = ", ".join(f"{literal(k)} = {literal(v)}" for k, v in shape["properties"].items())
             step["create"] = [
                 f"CREATE TABLE {table} USING DELTA TBLPROPERTIES ({pairs})"
-                f" AS SELECT id, v, _cdc_lsn FROM {before}",
-                after,
+                f" AS SELECT id, v, _cdc_lsn FROM {opening}",
+                closing,
             ]
         return step
 
