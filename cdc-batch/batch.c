@@ -315,18 +315,6 @@ static void take_relation(struct batcher *b, struct frame *f)
     modes_forward(b->out, &whole, t->shape);
 }
 
-static void take_snapshot(struct batcher *b, struct frame *f)
-{
-    struct table *t = frame_table(b, f);
-
-    if (snapshots_find(&b->snapshots, t->oid))
-        frame_bad(f, "a snapshot of this table is open already");
-    struct snapshot *one = snapshots_add(&b->snapshots, t->oid);
-    one->attempt = frame_uint(f);
-    one->lsn = frame_uint(f);
-    one->time = frame_int(f);
-}
-
 /* Whether the open batch has changes of the table, or of one that had its name and is gone. */
 static bool has_changes(const struct batcher *b, const struct table *t)
 {
@@ -335,6 +323,28 @@ static bool has_changes(const struct batcher *b, const struct table *t)
             !strcmp(o->shape->schema, t->shape->schema))
             return true;
     return false;
+}
+
+static void take_snapshot(struct batcher *b, struct frame *f)
+{
+    struct frame whole = *f;
+    struct table *t = frame_table(b, f);
+
+    if (snapshots_find(&b->snapshots, t->oid))
+        frame_bad(f, "a snapshot of this table is open already");
+    /* a batch is applied before the snapshot, or after it: what is older closes here */
+    if (has_changes(b, t)) {
+        if (!can_close(b))
+            frame_bad(f, "a snapshot begins inside a transaction that changes its table");
+        close_batch(b);
+    }
+    struct snapshot *one = snapshots_add(&b->snapshots, t->oid);
+    one->attempt = frame_uint(f);
+    one->lsn = frame_uint(f);
+    one->time = frame_int(f);
+    t->last = (struct position){.lsn = one->lsn}; /* older changes are in the snapshot */
+    t->shown = true;
+    stream_forward(b->out, &whole);
 }
 
 static void take_snapshot_end(struct batcher *b, struct frame *f)
@@ -346,14 +356,7 @@ static void take_snapshot_end(struct batcher *b, struct frame *f)
         frame_bad(f, "it ends another snapshot than the open one");
     if (frame_uint(f) != one->rows)
         frame_bad(f, "rows of the snapshot are missing");
-    /* changes from before the snapshot have to be applied before it */
-    if (has_changes(b, t)) {
-        if (!can_close(b))
-            frame_bad(f, "a snapshot ends inside a transaction that changes its table");
-        close_batch(b);
-    }
     write_snapshot_part(b, one);
-    t->shown = true;
     msgpack_packer *pk = stream_frame(b->out, "snapshot-batch", 6);
     msgpack_pack_uint64(pk, ++b->batches);
     msgpack_pack_uint32(pk, one->oid);

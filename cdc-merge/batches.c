@@ -169,18 +169,31 @@ static struct table *take_table(struct batches *b, struct frame *f)
     return t;
 }
 
+/* Steps of the table are before it or after it; what is open already has to be of neither. */
+static void begin_snapshot(struct batches *b, struct frame *f)
+{
+    expect_no_part(b, f);
+    struct table *t = take_table(b, f);
+    for (const struct staged *s = batch_of(b, 0)->staged; s; s = s->next)
+        if (s->table == t)
+            frame_bad(f, "the open batch has changes of its table");
+    t->after = frame_uint(f);
+    t->stepped = t->shape;
+}
+
 static void end_snapshot(struct batches *b, struct frame *f)
 {
     expect_no_part(b, f);
     uint64_t number = frame_uint(f);
     struct table *t = take_table(b, f);
     uint64_t attempt = frame_uint(f), lsn = frame_uint(f);
+    if (attempt != t->after)
+        frame_bad(f, "no frame has opened this snapshot");
     int64_t time = frame_int(f);
     const struct relation *r = t->shape->relation;
     struct open_batch *o = batch_of(b, t->oid);
     /* there is a step for an empty table, too */
     staged_of(&o->staged, t)->as_of = (struct staged_position){lsn, 0, time};
-    t->stepped = t->shape;
     char *id = mem_printf("%s-%" PRIu64, b->start->run, number);
 
     msgpack_packer *pk = stream_frame(b->out, "load", 1);
@@ -320,12 +333,19 @@ bool batches_take(struct batches *b, struct frame *f)
         unsigned elements;
         void (*take)(struct batches *b, struct frame *f);
     } kinds[] = {
-        {"upsert", 6, take_upsert},     {"remove", 5, take_remove},
-        {"net", 6, take_net},           {"event", 6, take_event},
-        {"retire", 6, take_retire},     {"clear", 4, take_clear},
-        {"part", 2, begin_part},        {"part-end", 2, end_part},
-        {"relation", 4, take_relation}, {"define", 1, take_define},
-        {"batch", 4, end_batch},        {"snapshot-batch", 6, end_snapshot},
+        {"upsert", 6, take_upsert},
+        {"remove", 5, take_remove},
+        {"net", 6, take_net},
+        {"event", 6, take_event},
+        {"retire", 6, take_retire},
+        {"clear", 4, take_clear},
+        {"part", 2, begin_part},
+        {"part-end", 2, end_part},
+        {"relation", 4, take_relation},
+        {"define", 1, take_define},
+        {"batch", 4, end_batch},
+        {"snapshot-batch", 6, end_snapshot},
+        {"snapshot", 4, begin_snapshot},
         {"message", 4, take_message},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {

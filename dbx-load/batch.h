@@ -40,6 +40,7 @@ struct step {
     const char *catalog, *schema, *name; /* of the target table */
     const char *source;                  /* schema.table, for messages */
     uint32_t oid;                        /* of that table */
+    uint64_t after; /* the attempt of the table's snapshot that comes before it; 0: none */
     struct {
         lsn_t lsn;
         uint64_t seq;
@@ -80,7 +81,8 @@ struct batch {
     struct batch *next;
     const char *run;
     uint64_t number;
-    lsn_t from, lsn; /* 0 for a snapshot */
+    bool acknowledged; /* what is not done of it is behind */
+    lsn_t from, lsn;   /* 0 for a snapshot */
     bool is_snapshot;
     struct snapshot snapshot;
     unsigned nsteps;

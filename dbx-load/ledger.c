@@ -65,6 +65,7 @@ static void read_batch(struct ledger *l, const struct state_line *line)
         fail(EX_DATAERR, "a batch's manifest is not the one that the state means dir=%s", l->dir);
     for (unsigned i = 0; i < b->nsteps; i++)
         b->steps[i].unsure = true;
+    b->acknowledged = !strcmp(line->key, "behind");
     ledger_add(l, b);
 }
 
@@ -98,7 +99,7 @@ static void read_line(struct ledger *l, const struct state_line *line)
     } else if (!strcmp(key, "loaded")) {
         ledger_set(&l->loaded_run, word[0]);
         l->loaded = number(l, line, 1);
-    } else if (!strcmp(key, "batch")) {
+    } else if (!strcmp(key, "batch") || !strcmp(key, "behind")) {
         read_batch(l, line);
     } else if (!strcmp(key, "done")) {
         step_of(l, line)->done = true;
@@ -183,7 +184,8 @@ void ledger_save(const struct ledger *l)
     for (const struct batch *b = l->batches; b; b = b->next) {
         snprintf(n, sizeof n, "%llu", (unsigned long long)b->number);
         snprintf(m, sizeof m, "%u", b->nsteps);
-        state_line(&text, "batch", b->run, n, LSN_TEXT(b->lsn), m, NULL);
+        state_line(&text, b->acknowledged ? "behind" : "batch", b->run, n, LSN_TEXT(b->lsn), m,
+                   NULL);
         for (unsigned i = 0; i < b->nsteps; i++)
             step_lines(&text, &b->steps[i], n);
     }
@@ -235,6 +237,22 @@ void ledger_add(struct ledger *l, struct batch *b)
     while (*at)
         at = &(*at)->next;
     *at = b;
+}
+
+void ledger_acknowledge(struct ledger *l, struct batch *b)
+{
+    b->acknowledged = true;
+    if (b->lsn > l->applied)
+        l->applied = b->lsn;
+    ledger_set(&l->loaded_run, b->run);
+    l->loaded = b->number;
+}
+
+bool ledger_lacks_snapshot(const struct ledger *l, const struct step *s)
+{
+    const struct snapshot *known = ledger_snapshot(l, s->oid);
+
+    return s->after > (known ? known->attempt : 0);
 }
 
 struct snapshot *ledger_snapshot(const struct ledger *l, uint32_t oid)

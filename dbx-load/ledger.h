@@ -23,7 +23,7 @@ struct ledger {
     lsn_t prepared, applied; /* 0: none */
     char *loaded_run;
     uint64_t loaded;
-    struct batch *batches; /* prepared and not acknowledged, in order */
+    struct batch *batches; /* prepared and not done, in order */
     unsigned nsnapshots;
     struct snapshot *snapshots; /* their texts are owned */
     int64_t error_time;
@@ -43,6 +43,12 @@ void ledger_set(char **field, const char *value); /* replaces an owned text */
 
 /* Appends a batch to the unfinished ones; the ledger owns it. */
 void ledger_add(struct ledger *l, struct batch *b);
+
+/* Notes that a batch is acknowledged: it is loaded, and its changes are applied. */
+void ledger_acknowledge(struct ledger *l, struct batch *b);
+
+/* True if the step comes after a snapshot of its table that is not prepared. */
+bool ledger_lacks_snapshot(const struct ledger *l, const struct step *s);
 
 /* The snapshot of this table that is prepared, or NULL. */
 struct snapshot *ledger_snapshot(const struct ledger *l, uint32_t oid);

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -125,7 +126,18 @@ static void take_all(struct load *load, struct receive *r)
     }
 }
 
-/* Loads until the stream is over and all that was prepared is done. */
+/* Whether the run cannot be opened yet: a batch is not acknowledged, or it is of this run, which is
+ * replayed, and has files of the same names. */
+static bool has_to_finish(const struct load *load)
+{
+    for (const struct batch *b = load->ledger.batches; b; b = b->next)
+        if (!b->acknowledged || !strcmp(b->run, load->start.run))
+            return true;
+    return false;
+}
+
+/* Loads until the stream is over and all that was prepared is done, but for what waits for a
+ * snapshot that did not come. */
 static void run(struct load *load, struct receive *r)
 {
     struct ledger *l = &load->ledger;
@@ -147,7 +159,7 @@ static void run(struct load *load, struct receive *r)
         recover_fence(load);
         steps_acknowledge(steps);
         steps_start(steps);
-        while (l->batches)
+        while (has_to_finish(load))
             http_turn(load->http, -1, -1);
     }
     if (keeps_state) { /* numbers begin anew with the run */
@@ -157,7 +169,7 @@ static void run(struct load *load, struct receive *r)
         ledger_save(l);
     }
     take_all(load, r);
-    while (load->http && (l->batches || http_pending(load->http)))
+    while (load->http && (steps_busy(steps) || http_pending(load->http)))
         http_turn(load->http, -1, -1);
     if (load->sink == SINK_WAREHOUSE)
         recover_leave(load);
@@ -181,6 +193,7 @@ static int check(struct load *load, struct receive *r)
 static void load_free(struct load *load)
 {
     http_free(load->http);
+    directory_free(load);
     ledger_free(&load->ledger);
     start_free(&load->start);
     buf_free(&load->permit);

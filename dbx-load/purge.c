@@ -25,13 +25,13 @@ static void delete_later(struct load *load, struct http_request *r)
     http_send(load->http, r);
 }
 
-void purge_batch(struct load *load, const struct batch *b)
+void purge_done(struct load *load, struct batch *b)
 {
     if (load->keep_staged || load->sink != SINK_WAREHOUSE)
         return;
-    for (unsigned i = 0; i < b->nsteps; i++)
-        for (unsigned k = 0; k < b->steps[i].nfiles; k++) {
-            char *path = purge_path(load, b->run, b->steps[i].files[k]);
+    for (struct step *s = b->steps; s < b->steps + b->nsteps; s++)
+        for (; s->done && s->nfiles; s->nfiles--) {
+            char *path = purge_path(load, b->run, s->files[s->nfiles - 1]);
             delete_later(load, volume_delete(path));
             free(path);
         }
@@ -40,12 +40,12 @@ void purge_batch(struct load *load, const struct batch *b)
 static bool is_needed(const struct load *load, const char *run, const char *name)
 {
     for (const struct batch *b = load->ledger.batches; b; b = b->next) {
-        if (strcmp(b->run, run))
+        if (strcmp(b->run, run) || batch_is_done(b))
             continue;
         if (!name)
             return true;
         for (unsigned i = 0; i < b->nsteps; i++)
-            for (unsigned k = 0; k < b->steps[i].nfiles; k++)
+            for (unsigned k = 0; !b->steps[i].done && k < b->steps[i].nfiles; k++)
                 if (!strcmp(b->steps[i].files[k], name))
                     return true;
     }

@@ -4,8 +4,9 @@
 
 #include "load.h"
 
-/* Deletes the files of a batch in the background, unless they are to be kept. */
-void purge_batch(struct load *load, const struct batch *b);
+/* Deletes the files of the steps that are done in the background, once, unless they are to be kept.
+ */
+void purge_done(struct load *load, struct batch *b);
 
 /* Deletes what earlier runs left in the staging folder, and no unfinished batch needs. */
 void purge_leftovers(struct load *load);

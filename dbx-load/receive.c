@@ -261,6 +261,14 @@ static void note_snapshot(struct ledger *l, struct batch *b)
         table_free(t);
 }
 
+/* What has been loaded is done with. But what came of a table before its snapshot was dropped with
+ * the run: where that is replayed, to its end this time, it is wanted. */
+static void skip_steps(const struct ledger *l, struct batch *b)
+{
+    for (unsigned i = 0; i < b->nsteps; i++)
+        b->steps[i].done = !ledger_lacks_snapshot(l, &b->steps[i]);
+}
+
 static void prepare(struct receive *r, struct frame *f)
 {
     struct load *load = r->load;
@@ -272,12 +280,17 @@ static void prepare(struct receive *r, struct frame *f)
     r->number = b->number;
     if (load->sink == SINK_SHOW) {
         directory_show(load, b);
+        if (b->is_snapshot)
+            note_snapshot(l, b);
         batch_free(b);
         return;
     }
-    if (is_covered(l, b, f)) {
+    bool covered = is_covered(l, b, f);
+    if (covered)
+        skip_steps(l, b);
+    if (covered && batch_is_done(b)) {
         msg_info("loaded before, skipped batch=%llu", (unsigned long long)b->number);
-        purge_batch(load, b);
+        purge_done(load, b);
         ledger_add(l, batch_new(b->run, b->number, 0)); /* it counts, in its turn */
         batch_free(b);
         r->dirty = true;
@@ -285,11 +298,11 @@ static void prepare(struct receive *r, struct frame *f)
     }
     require_modes(l, b);
     if (b->nsteps && load->sink == SINK_DIRECTORY)
-        directory_batch(load, b, f);
+        b = directory_batch(load, b, f);
     else if (b->nsteps)
         batch_save(b, l->dir, f);
     /* Only now: who fails saves the ledger, and it must not say more than there is. */
-    if (b->lsn)
+    if (b->lsn > l->prepared)
         l->prepared = b->lsn;
     if (b->is_snapshot)
         note_snapshot(l, b);
@@ -299,12 +312,9 @@ static void prepare(struct receive *r, struct frame *f)
         return;
     }
     r->dirty = false;
-    if (load->sink == SINK_DIRECTORY) {
-        steps_acknowledge(r->steps); /* its steps are done, and it has no manifest of ours */
-    } else {
+    if (!steps_acknowledge(r->steps))
         ledger_save(l);
-        steps_start(r->steps);
-    }
+    steps_start(r->steps);
 }
 
 /* It is for filters; nothing here waits for one. */

@@ -14,6 +14,7 @@
 
 enum {
     TRIES = 10,          /* of one step that meets concurrent commits, or a table that changes */
+    PRICE = 2,           /* steps that a table which is behind does for each that it gets */
     HISTORY_FIRST = 100, /* commits looked at; more if that does not reach back far enough */
     HISTORY_MORE = 100
 };
@@ -98,27 +99,37 @@ static void ask_history(struct table *t, int what, unsigned limit)
     ask(t, what, table_history_sql(t, limit));
 }
 
+/* Whether the table has steps left in batches that are acknowledged. */
+static bool is_behind(const struct ledger *l, uint32_t oid)
+{
+    for (const struct batch *b = l->batches; b; b = b->next)
+        for (unsigned i = 0; b->acknowledged && i < b->nsteps; i++)
+            if (!b->steps[i].done && b->steps[i].oid == oid)
+                return true;
+    return false;
+}
+
 static void step_done(struct table *t)
 {
     struct steps *s = t->steps;
     struct step *step = t->step;
-    struct snapshot *known = ledger_snapshot(&s->load->ledger, step->oid);
+    struct ledger *l = &s->load->ledger;
+    struct snapshot *known = ledger_snapshot(l, step->oid);
 
     FAILPOINT("after-success");
     if (known)
         ledger_note_place(known, step->source, t->name);
     step->done = true;
     t->step = NULL;
+    t->credit = is_behind(l, step->oid) ? t->credit + 1 : 0;
     s->busy--;
     msg_debug("done batch=%llu step=%u table=%s rows=%llu", (unsigned long long)step->batch->number,
               step->index, t->name, (unsigned long long)step->rows);
-    if (batch_is_done(step->batch)) {
-        if (!steps_acknowledge(s)) /* an earlier batch is not done */
-            ledger_save(&s->load->ledger);
-    } else {
-        ledger_save(&s->load->ledger);
+    bool whole = batch_is_done(step->batch);
+    if (!steps_acknowledge(s))
+        ledger_save(l);
+    if (!whole)
         FAILPOINT("between-tables");
-    }
     steps_start(s);
 }
 
@@ -502,21 +513,42 @@ static struct table *table_of(struct steps *s, struct step *step)
     return step->table;
 }
 
-/* Whether a step of the same table, by its name of before, has to come first. */
-static bool comes_later(const struct steps *s, const struct step *step)
+/* Whether a snapshot of its table has to be applied before the step: one that it comes after, or
+ * one that stands before it. */
+static bool waits(const struct ledger *l, const struct step *step)
 {
-    for (const struct batch *b = s->load->ledger.batches; b; b = b->next)
+    bool before = true;
+
+    if (ledger_lacks_snapshot(l, step))
+        return true;
+    for (const struct batch *b = l->batches; b; b = b->next) {
+        before &= b != step->batch;
+        if (b->is_snapshot && b != step->batch && b->snapshot.oid == step->oid &&
+            (before || b->snapshot.attempt <= step->after) && !batch_is_done(b))
+            return true;
+    }
+    return false;
+}
+
+/* Whether an earlier step has to come first: of the same table (which may have another name there),
+ * but for those that wait for a snapshot, as this one may be; or of one that has its name there. */
+static bool comes_later(struct steps *s, const struct step *step)
+{
+    const struct ledger *l = &s->load->ledger;
+
+    for (const struct batch *b = l->batches; b; b = b->next)
         for (unsigned i = 0; i < b->nsteps; i++) {
-            const struct step *o = &b->steps[i];
+            struct step *o = &b->steps[i];
             if (o == step)
                 return false;
-            if (!o->done && o->oid == step->oid)
+            if (!o->done && (o->oid == step->oid ? !waits(l, o) : table_of(s, o) == step->table))
                 return true;
         }
     return false;
 }
 
-/* The first step that may begin: no earlier one of its table is unfinished. */
+/* The first step that may begin: it waits for no snapshot, and no earlier one of its table is
+ * unfinished. */
 static struct step *next_step(struct steps *s)
 {
     s->search++;
@@ -526,7 +558,9 @@ static struct step *next_step(struct steps *s)
             if (step->done)
                 continue;
             struct table *t = table_of(s, step);
-            if (t->passed != s->search && !t->step && !comes_later(s, step))
+            if (t->passed == s->search || waits(&s->load->ledger, step))
+                continue;
+            if (!t->step && !comes_later(s, step))
                 return step;
             t->passed = s->search;
         }
@@ -544,33 +578,75 @@ void steps_start(struct steps *s)
     }
 }
 
+bool steps_busy(const struct steps *s)
+{
+    return s->busy;
+}
+
+/* ------------------------------------------------------------------ acknowledging */
+
+/* Whether nothing waits for the step: it is done, or of a table that is being read. */
+static bool is_free(const struct ledger *l, const struct step *step)
+{
+    return step->done || step->batch->is_snapshot || waits(l, step);
+}
+
+/* A table that is behind may stay so as long as it gains on what is left to it. */
+static bool can_be_acknowledged(struct steps *s, const struct batch *b)
+{
+    const struct ledger *l = &s->load->ledger;
+
+    for (unsigned i = 0; i < b->nsteps; i++) {
+        struct step *step = &b->steps[i];
+        if (!is_free(l, step) && !(is_behind(l, step->oid) && table_of(s, step)->credit >= PRICE))
+            return false;
+    }
+    for (unsigned i = 0; i < b->nsteps; i++)
+        if (!is_free(l, &b->steps[i]))
+            b->steps[i].table->credit -= PRICE;
+    return true;
+}
+
+static void forget(struct load *load, struct batch *b)
+{
+    msg_info("loaded batch=%llu steps=%u applied=%s", (unsigned long long)b->number, b->nsteps,
+             LSN_TEXT(load->ledger.applied));
+    if (b->nsteps)
+        batch_forget(b, load->ledger.dir);
+    batch_free(b);
+}
+
 bool steps_acknowledge(struct steps *s)
 {
     struct ledger *l = &s->load->ledger;
-    struct batch *done = NULL, **tail = &done, *b;
+    struct batch *done = NULL, **tail = &done, **at = &l->batches, *b;
+    bool first = true, any = false;
 
-    while ((b = l->batches) && batch_is_done(b)) {
-        l->batches = b->next;
-        b->next = NULL;
-        *tail = b;
-        tail = &b->next;
-        if (b->lsn > l->applied)
-            l->applied = b->lsn;
-        ledger_set(&l->loaded_run, b->run);
-        l->loaded = b->number;
+    while ((b = *at)) {
+        if (!b->acknowledged && first && (first = can_be_acknowledged(s, b))) {
+            ledger_acknowledge(l, b);
+            any = true;
+        }
+        if (b->acknowledged && batch_is_done(b)) {
+            *at = b->next;
+            b->next = NULL;
+            *tail = b;
+            tail = &b->next;
+            any = true;
+        } else {
+            at = &b->next;
+        }
     }
-    if (!done)
+    if (!any)
         return false;
     ledger_save(l);
+    for (b = l->batches; b; b = b->next)
+        if (b->acknowledged)
+            purge_done(s->load, b);
     while ((b = done)) {
         done = b->next;
-        msg_info("loaded batch=%llu steps=%u applied=%s", (unsigned long long)b->number, b->nsteps,
-                 LSN_TEXT(l->applied));
-        if (b->nsteps) {
-            purge_batch(s->load, b);
-            batch_forget(b, l->dir);
-        }
-        batch_free(b);
+        purge_done(s->load, b);
+        forget(s->load, b);
     }
     return true;
 }

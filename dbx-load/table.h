@@ -45,6 +45,7 @@ struct table {
     int64_t pause;        /* before the next question, ms */
     unsigned limit;       /* of DESCRIBE HISTORY */
     unsigned passed;      /* the last search for work that met a step of it */
+    int credit;           /* steps done while it was behind, less the price of those that came */
     UT_hash_handle hh;
 };
 

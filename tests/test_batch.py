@@ -162,7 +162,9 @@ def test_a_shape_without_rows_closes_its_batch_by_itself():
 def test_a_shape_is_had_before_the_snapshot_that_comes_after_it():
     snapshot = [["snapshot", KEYED, 1, 110, T0], ["snapshot-end", KEYED, 1, 110, 0]]
     out = batch([*OPENING, ["define", KEYED], *snapshot, ["end", 110]])
-    assert [f[0] for f in out[3:]] == ["relation", "define", "batch", "snapshot-batch", "end"]
+    assert [f[0] for f in out[3:]] == [
+        *("relation", "define", "batch", "snapshot", "snapshot-batch", "end")
+    ]
 
 
 def test_the_same_shape_again_does_not_end_the_part():
@@ -192,6 +194,9 @@ def test_a_row_larger_than_a_part_goes_through():
     assert [f[5][1] == big for f in out if f[0] == "upsert"] == [True] * 3
 
 
+BOUNDS = ("batch", "snapshot", "snapshot-batch")
+
+
 def test_snapshots_may_come_mixed_and_have_parts_of_their_own():
     frames = [*OPENING, ["snapshot", KEYED, 1, 50, T0], ["snapshot", KEYLESS, 2, 50, T0]]
     for i in range(5):
@@ -203,6 +208,7 @@ def test_snapshots_may_come_mixed_and_have_parts_of_their_own():
     same = ["net", KEYLESS, 50, 0, T0, ["same", "row"], 1]
     assert out == [
         START,
+        ["snapshot", KEYED, 1, 50, T0], ["snapshot", KEYLESS, 2, 50, T0],
         ["part", 1, KEYED], *keyed[:3], ["part-end", 1, 3],
         ["part", 2, KEYLESS], *[same] * 3, ["part-end", 2, 3],
         ["part", 3, KEYLESS], *[same] * 2, ["part-end", 3, 2],
@@ -214,10 +220,9 @@ def test_snapshots_may_come_mixed_and_have_parts_of_their_own():
 
 
 def test_an_empty_table_has_a_snapshot_batch_without_parts():
-    out = batch(
-        [*OPENING, ["snapshot", KEYED, 1, 50, T0], ["snapshot-end", KEYED, 1, 50, 0], ["end", 50]]
-    )
-    assert changes_of(out)[1:-1] == [["snapshot-batch", 2, KEYED, 1, 50, T0, 0]]
+    begin = ["snapshot", KEYED, 1, 50, T0]
+    out = batch([*OPENING, begin, ["snapshot-end", KEYED, 1, 50, 0], ["end", 50]])
+    assert changes_of(out)[1:-1] == [begin, ["snapshot-batch", 2, KEYED, 1, 50, T0, 0]]
 
 
 def test_changes_from_before_a_snapshot_close_before_it():
@@ -233,8 +238,53 @@ def test_changes_from_before_a_snapshot_close_before_it():
         ],
         "--min-interval", "1h",
     )  # fmt: skip
-    closings = [f[:4] for f in changes_of(out) if "batch" in f[0]]
-    assert closings == [["batch", 2, 50, 65], ["batch", 3, 65, 75], ["snapshot-batch", 4, KEYED, 2]]
+    assert [f[:4] for f in changes_of(out) if f[0] in BOUNDS] == [
+        ["batch", 2, 50, 65],
+        ["batch", 3, 65, 75],
+        ["snapshot", KEYED, 2, 80],
+        ["snapshot-batch", 4, KEYED, 2],
+    ]
+
+
+def test_changes_come_between_the_rows_of_a_snapshot():
+    """Also of its table: they are in the parts of all changes. And rows come within transactions,
+    and as many as fit."""
+    rows = [["insert", KEYED, 80, 0, [str(i), "x"]] for i in range(4)]
+    first = transaction(90, ("update", KEYED, ["1", "y"], None), ("insert", KEYLESS, ["p", "q"]))
+    second = transaction(100, ("delete", KEYED, ["2", None]), ("insert", KEYED, ["9", "z"]))
+    out = batch(
+        [
+            *OPENING,
+            *transaction(60, ("insert", KEYLESS, ["p", "q"])),
+            ["snapshot", KEYED, 2, 80, T0],
+            *(rows[0], *first[:2], relation(lsn=80), *rows[1:3], *first[2:]),
+            *(*second[:2], rows[3], ["snapshot-end", KEYED, 2, 80, 4], *second[2:]),
+            ["end", 105],
+        ],
+        "--min-interval", "1h", "--part-rows", "3",
+    )  # fmt: skip
+    read = [["upsert", KEYED, 80, 0, T0, [str(i), "x"], None] for i in range(4)]
+    assert changes_of(out) == [
+        START,
+        ["part", 1, 0],
+        ["net", KEYLESS, 60, 1, T0 + 60, ["p", "q"], 1],
+        ["part-end", 1, 1],
+        ["batch", 2, 50, 65, T0 + 60],
+        ["snapshot", KEYED, 2, 80, T0],
+        ["part", 2, KEYED], *read[:3], ["part-end", 2, 3],
+        ["part", 3, 0],
+        ["upsert", KEYED, 90, 1, T0 + 90, ["1", "y"], None],
+        ["remove", KEYED, 100, 1, T0 + 100, ["2", None]],
+        ["net", KEYLESS, 90, 2, T0 + 90, ["p", "q"], 1],
+        ["part-end", 3, 3],
+        ["part", 4, KEYED], read[3], ["part-end", 4, 1],
+        ["snapshot-batch", 3, KEYED, 2, 80, T0, 4],
+        ["part", 5, 0],
+        ["upsert", KEYED, 100, 2, T0 + 100, ["9", "z"], None],
+        ["part-end", 5, 1],
+        ["batch", 4, 65, 105, T0 + 100],
+        ["end", 105],
+    ]  # fmt: skip
 
 
 def test_changes_of_a_dropped_table_close_before_the_snapshot_of_one_of_its_name():
@@ -250,8 +300,10 @@ def test_changes_of_a_dropped_table_close_before_the_snapshot_of_one_of_its_name
         ],
         "--min-interval", "1h",
     )  # fmt: skip
-    closings = [f[:4] for f in changes_of(out) if "batch" in f[0]]
-    assert closings == [["batch", 2, 50, 65], ["snapshot-batch", 3, new, 2]]
+    closings = [f[:4] for f in changes_of(out) if f[0] in BOUNDS]
+    assert closings == [
+        ["batch", 2, 50, 65], ["snapshot", new, 2, 80], ["snapshot-batch", 3, new, 2],
+    ]  # fmt: skip
 
 
 def test_json_is_a_line_per_frame():
@@ -620,6 +672,8 @@ IMPOSSIBLE = {
     "snapshot row at another point": [*OPENING, ["snapshot", KEYED, 1, 50, T0], ["insert", KEYED, 51, 0, ["1", "x"]]],
     "two snapshots of a table": [*OPENING, *[["snapshot", KEYED, 1, 50, T0]] * 2],
     "snapshot with rows lost": [*OPENING, ["snapshot", KEYED, 1, 50, T0], ["snapshot-end", KEYED, 1, 50, 1]],
+    "snapshot inside its table's transaction": [*OPENING, *transaction(60, ("insert", KEYED, ["1", "x"]))[:-1], ["snapshot", KEYED, 1, 60, T0]],
+    "change from before the snapshot": [*OPENING, ["snapshot", KEYED, 1, 80, T0], *transaction(70, ("insert", KEYED, ["1", "x"]))[:-1]],
     "snapshot of another attempt": [*OPENING, ["snapshot", KEYED, 1, 50, T0], ["snapshot-end", KEYED, 2, 50, 0]],
     "a shape to be had of an unannounced table": [*OPENING[:2], ["define", KEYED]],
     "a shape to be had inside a transaction": [*OPENING, BEGIN, ["define", KEYED]],

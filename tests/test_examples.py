@@ -77,7 +77,7 @@ def started(environment, *command):
 
 def wait_applied(environment, lsn):
     folder = environment["CDC_STATE"]
-    wait_for(lambda: state.position(folder, "applied") >= lsn, 60, "the changes are applied")
+    wait_for(lambda: state.holds(folder, lsn), 60, "the changes are applied")
 
 
 def children(pid):

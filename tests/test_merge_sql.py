@@ -12,7 +12,9 @@ import random
 import pytest
 
 from lib import databricks
-from lib.merge import UNCHANGED, Loader, column, convert, numeric, relation, start
+from lib.merge import (
+    UNCHANGED, Loader, column, convert, numeric, relation, snapshot_frames, start,
+)  # fmt: skip
 
 WORLDS = 150
 SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else range(int(os.environ.get("SEEDS", 1)))
@@ -180,8 +182,8 @@ class History:
         frames, self.number = [], self.number + 1
         for i in range(parts):
             frames += self.one_part(self.oid, rows[i::parts])
-        end = ["snapshot-batch", self.number, self.oid, 1, self.lsn, self.at(0)[2], len(rows)]
-        return [*frames, end]
+        time = self.at(0)[2]
+        return [*frames, *snapshot_frames(self.number, self.oid, 1, self.lsn, time, len(rows))]
 
     def vanish(self):
         """Some rows go, which nobody but the next snapshot says."""
@@ -316,10 +318,10 @@ def test_a_table_without_a_key_stays_the_same_multiset(warehouse, catalog, seed)
                 if count:
                     frames.append(["net", 7, lsn, 2 + i, 0, [str(x), y, d], count])
             frames.append(["part-end", i + 1, len(net)])
-        frames.append(
-            ["snapshot-batch", number, 7, 1, lsn, 0, 0]
+        frames += (
+            snapshot_frames(number, 7, 1, lsn, 0, 0)
             if snapshot
-            else ["batch", number, lsn - 10, lsn, 0]
+            else [["batch", number, lsn - 10, lsn, 0]]
         )
         output = convert(
             [start(run=f"r{number}"), shape, *frames, ["end", lsn]], catalog=catalog
@@ -373,8 +375,8 @@ class Table:
         self.number += 1
         frames = [["upsert", 9, 100, 0, 0, list(row), None] for row in rows]
         frames = [["part", 1, 9], *frames, ["part-end", 1, len(rows)]] if rows else []
-        end = ["snapshot-batch", self.number, 9, 1, 100, 0, len(rows)]
-        return self.loader.load(self.output(*frames, end, options=options))
+        frames += snapshot_frames(self.number, 9, 1, 100, 0, len(rows))
+        return self.loader.load(self.output(*frames, options=options))
 
     def batch(self, *frames, options=()):
         """Frames without OID and positions, which count up."""

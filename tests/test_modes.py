@@ -230,9 +230,9 @@ def test_soft_deletes_make_a_truncate_the_end_of_every_row():
 KEY, DATE = merge.column(1, "id", "integer", key=True), merge.column(2, "d", "date")
 
 
-def merged(*frames, end=("batch", 1, 90, 110, 7), **choices):
+def merged(*frames, end=(("batch", 1, 90, 110, 7),), **choices):
     """What cdc-merge makes of a part of one table: its file's rows, and the step."""
-    owner = 0 if end[0] == "batch" else 9
+    owner = 0 if len(end) == 1 else 9
     out = merge.convert(
         [
             merge.start(),
@@ -240,7 +240,7 @@ def merged(*frames, end=("batch", 1, 90, 110, 7), **choices):
             ["part", 1, owner],
             *frames,
             ["part-end", 1, len(frames)],
-            list(end),
+            *end,
             ["end", 110],
         ]
     )
@@ -274,7 +274,7 @@ def test_events_become_rows_whatever_their_key():
 
 
 def test_a_snapshot_of_events_is_appended_and_nothing_goes():
-    end = ("snapshot-batch", 1, 9, 1, 100, 7, 1)
+    end = merge.snapshot_frames(1, 9, 1, 100, 7, 1)
     _, step = merged(["event", 9, 100, 0, 7, "r", ["1", None]], end=end, mode="append")
     assert step["create"][0].startswith("CREATE TABLE")
     assert step["apply"][0].startswith("INSERT INTO")

@@ -77,6 +77,14 @@ def relation(oid, schema, table, columns, lsn=1, seq=0, **choices):
     return ["relation", lsn, seq, oid, definition]
 
 
+def snapshot_frames(number, oid, attempt, lsn, time, rows):
+    """What stands around the parts of a snapshot, if nothing else of its table stands there."""
+    return [
+        ["snapshot", oid, attempt, lsn, time],
+        ["snapshot-batch", number, oid, attempt, lsn, time, rows],
+    ]
+
+
 def pack(frames):
     return b"".join(msgpack.packb(frame) for frame in frames)
 

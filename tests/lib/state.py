@@ -37,3 +37,16 @@ def position(folder, key):
     """`applied` or `prepared` of dbx-load as a number; 0 if there is none."""
     values = value(folder, key)
     return lsn(values[0]) if values else 0
+
+
+def holds(folder, end):
+    """Whether the target holds everything up to `end` (a number): also of tables that are being read,
+    which `applied` leaves out."""
+    load = read(folder)
+    if lsn(dict(load).get("applied", ["-"])[0]) < end:
+        return False
+    if any(key == "behind" or (key == "batch" and values[2] == "-") for key, values in load):
+        return False  # of a table that is being read, or its snapshot
+    have = {values[0]: int(values[1]) for key, values in load if key == "snapshot"}
+    wanted = [values for key, values in read(folder, "read") if key == "table"]
+    return all(have.get(oid, 0) >= int(attempt) for oid, attempt, *_ in wanted)
