@@ -86,6 +86,27 @@ static bool start(struct changes *c, PGconn *conn, struct trouble *t)
     return r != NULL;
 }
 
+/* From 18 on a change that was made before the publication is skipped, with this warning. Where
+ * tables are read by us they are read behind that. */
+static void take_notice(void *arg, const PGresult *r)
+{
+    const struct run *run = arg;
+    struct trouble t;
+
+    trouble_of_result(&t, r);
+    if (run->arguments->snapshot == SNAPSHOT_NEVER && !strcmp(t.sqlstate, "55000"))
+        link_die_unpublished(&t);
+    msg_debug("the server says: %s", t.text);
+}
+
+void link_die_unpublished(const struct trouble *t)
+{
+    msg_die(EX_CONFIG,
+            "the slot holds a change from before the publication existed, which cannot be "
+            "decoded; drop the slot (--drop-slot) and create it anew: %s",
+            t->text);
+}
+
 bool link_open(struct changes *c, struct trouble *t)
 {
     struct run *run = c->run;
@@ -103,6 +124,7 @@ bool link_open(struct changes *c, struct trouble *t)
     PGconn *conn = source_connect(l, run->arguments->conninfo, true, t);
     if (!conn)
         return false;
+    PQsetNoticeReceiver(conn, take_notice, run);
     l->ask = c->target != 0;
     if (!same_system(run, conn, t) || !read_timeout(l, conn, t) || !start(c, conn, t)) {
         PQfinish(conn);

@@ -8,6 +8,9 @@
  * with 78; false: *t says why it did not work now. */
 bool link_open(struct changes *c, struct trouble *t);
 
+/* Exits because of a change that the publications did not yet exist for. */
+_Noreturn void link_die_unpublished(const struct trouble *t);
+
 /* Closes both. */
 void link_close(struct loop *l);
 

@@ -222,6 +222,8 @@ void reading_begin(struct run *run, PGconn *c, lsn_t lsn)
     }
     run->unread = false;
     run->reading = r;
+    if (!run->renew)
+        run->renew = lsn;
     r->left = r->ntables;
     add_worker(r, c);
     add_workers(run, r, ranges);

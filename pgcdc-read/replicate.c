@@ -25,6 +25,7 @@ struct replication {
     int64_t away_since;    /* when the connection was lost; 0: it works */
     char *held;            /* a message for which it is too early, or NULL */
     int held_len;
+    lsn_t first;    /* transaction that this session has sent; 0: none yet */
     lsn_t idle_lsn; /* of the last keepalive */
     int64_t idle_since;
     unsigned idle_count; /* keepalives that asked for a reply since then */
@@ -86,6 +87,52 @@ static bool take_message(struct replication *r, const char *data, size_t len, st
     return changes_take(r->c, data + 25, len - 25, t);
 }
 
+static bool is_begin(const char *data, int len)
+{
+    return *data == 'w' && len >= 34 && data[25] == 'B';
+}
+
+/* The first snapshot of a table that lies behind a session's first transaction. */
+static lsn_t next_snapshot(const struct run *run, lsn_t first)
+{
+    lsn_t next = 0;
+
+    for (const struct table *table = run->tables; table; table = table->hh.next)
+        if (table->from > first && (!next || table->from < next))
+            next = table->from;
+    return next;
+}
+
+/*
+ * Before 15 a session that has seen a change of a table goes on to send its changes, or not to, as
+ * what it was published as then, also when it has become a partition or ceased to be one (15's
+ * rel_sync_cache_relation_cb looks again). The tables concerned are read again, and what is behind
+ * their snapshot has to come from a session that has seen nothing before it.
+ */
+static bool is_outdated(struct replication *r, const char *data, int len)
+{
+    struct run *run = r->c->run;
+
+    if (run->version >= 150000 || !is_begin(data, len))
+        return false;
+    lsn_t lsn = get64(data + 26);
+    if (!r->first) {
+        r->first = lsn;
+        run->renew = next_snapshot(run, lsn);
+    }
+    return run->renew && lsn >= run->renew;
+}
+
+static bool renew(struct replication *r, struct trouble *t)
+{
+    struct loop *l = &r->c->run->loop;
+
+    PQfinish(l->stream);
+    l->stream = NULL;
+    r->first = 0;
+    return link_open(r->c, t);
+}
+
 /* A transaction that may lie behind the consistent point of a slot that is being made: what it does
  * to a table that will be read there has to be passed on. At the target there is nothing to take.
  */
@@ -95,7 +142,7 @@ static bool is_too_early(const struct replication *r, const char *data, int len)
 
     if (*data != 'w' || len < 34)
         return false;
-    return r->c->done || (m->c && data[25] == 'B' && get64(data + 26) >= m->limit);
+    return r->c->done || (m->c && is_begin(data, len) && get64(data + 26) >= m->limit);
 }
 
 static int next_message(struct replication *r, char **data)
@@ -177,7 +224,7 @@ static bool stream(struct replication *r, struct trouble *t)
         if (n > 0) {
             r->away_since = 0;
             r->backoff = BACKOFF_FIRST;
-            bool good = take_message(r, data, (size_t)n, t);
+            bool good = is_outdated(r, data, n) ? renew(r, t) : take_message(r, data, (size_t)n, t);
             PQfreemem(data);
             if (!good)
                 return false;
@@ -211,10 +258,7 @@ static void wait_before_retry(struct replication *r)
 static void lost(struct replication *r, const struct trouble *t)
 {
     if (!strcmp(t->sqlstate, "42704")) /* the publications exist now: that was tested */
-        msg_die(EX_CONFIG,
-                "the slot holds a change from before the publication existed, which cannot be "
-                "decoded; drop the slot (--drop-slot) and create it anew: %s",
-                t->text);
+        link_die_unpublished(t);
     if (!trouble_is_temporary(t))
         trouble_die(t, "replication failed");
     int64_t now = clock_ms();
@@ -236,6 +280,7 @@ void replicate_run(struct changes *c)
         snapshot_cancel(c->run);
         PQfreemem(r.held);
         r.held = NULL;
+        r.first = 0;
         lost(&r, &t);
         wait_before_retry(&r);
         if (ends(&r))

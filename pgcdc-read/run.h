@@ -24,11 +24,12 @@ struct run {
     int version;          /* of the server: 150004 */
     struct source source; /* who it is */
     bool slot_exists;
-    lsn_t slot_lsn;           /* confirmed_flush_lsn, as of the last look */
-    struct table *tables;     /* hash by OID */
-    bool unread;              /* some of them are */
-    struct making making;     /* for them, in mid-stream */
-    struct reading *reading;  /* of tables, under way, or NULL */
+    lsn_t slot_lsn;          /* confirmed_flush_lsn, as of the last look */
+    struct table *tables;    /* hash by OID */
+    bool unread;             /* some of them are */
+    struct making making;    /* for them, in mid-stream */
+    struct reading *reading; /* of tables, under way, or NULL */
+    lsn_t renew; /* the session that streams must not be the same behind it; 0: no matter */
     struct progress progress; /* as the last run left it */
     struct buf others;        /* lines of `shapes` for tables that this run does not select */
 };

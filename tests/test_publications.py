@@ -134,6 +134,8 @@ def test_partitions_are_attached_detached_and_truncated(database, slot, via_root
     with Reader(database.conninfo, slot, "--create-slot") as reader:
         reader.wait_frames("checkpoint")
         assert set(snapshots(reader)) == ({"t"} if via_root else {"low", "mid1"})
+        database.execute("INSERT INTO high VALUES ('before it is attached', 24)")
+        reader.wait_checkpoint(database.lsn())
         database.execute(
             "ALTER TABLE t ATTACH PARTITION high FOR VALUES FROM (20) TO (30)",
             "INSERT INTO t VALUES (21, 'twenty-one'), (3, 'three')",
