@@ -23,6 +23,7 @@ static const char help[] =
     "  --snapshot WHEN    initial: read what the tables hold, then their changes (default);\n"
     "                     never: changes only; only: what the tables hold, then end\n"
     "  --snapshot-jobs N  connections that read tables (2)\n"
+    "  --refresh GLOB     read these tables again at this start; may be repeated\n"
     "  --create-slot      create the slot if there is none\n"
     "  --drop-slot        drop the slot, and do nothing else\n"
     "  --once             end when everything written to the WAL before the start is loaded\n"
@@ -37,6 +38,7 @@ enum {
     OPT_EXCLUDE,
     OPT_SNAPSHOT,
     OPT_SNAPSHOT_JOBS,
+    OPT_REFRESH,
     OPT_CREATE_SLOT,
     OPT_DROP_SLOT,
     OPT_ONCE,
@@ -53,6 +55,7 @@ static const struct option options[] = {
     {"exclude", required_argument, NULL, OPT_EXCLUDE},
     {"snapshot", required_argument, NULL, OPT_SNAPSHOT},
     {"snapshot-jobs", required_argument, NULL, OPT_SNAPSHOT_JOBS},
+    {"refresh", required_argument, NULL, OPT_REFRESH},
     {"create-slot", no_argument, NULL, OPT_CREATE_SLOT},
     {"drop-slot", no_argument, NULL, OPT_DROP_SLOT},
     {"once", no_argument, NULL, OPT_ONCE},
@@ -151,6 +154,8 @@ static void check_together(const struct arguments *a)
         msg_die(EX_USAGE, "--publication is missing; see pgcdc-read --help");
     if (a->once && a->until)
         msg_die(EX_USAGE, "--once and --until exclude each other");
+    if (a->refresh.n && a->snapshot == SNAPSHOT_NEVER)
+        msg_die(EX_USAGE, "--refresh and --snapshot never exclude each other");
 }
 
 void arguments_parse(struct arguments *a, int argc, char **argv)
@@ -184,6 +189,9 @@ void arguments_parse(struct arguments *a, int argc, char **argv)
             break;
         case OPT_SNAPSHOT_JOBS:
             a->snapshot_jobs = (unsigned)cli_count("--snapshot-jobs", optarg, 1, SNAPSHOT_JOBS_MAX);
+            break;
+        case OPT_REFRESH:
+            add_glob(&a->refresh, "--refresh", optarg);
             break;
         case OPT_CREATE_SLOT:
             a->create_slot = true;
@@ -224,4 +232,13 @@ bool arguments_select(const struct arguments *a, const char *schema, const char 
 
     free(name);
     return chosen;
+}
+
+bool arguments_refresh(const struct arguments *a, const char *schema, const char *table)
+{
+    char *name = mem_printf("%s.%s", schema, table);
+    bool asked = any_matches(&a->refresh, name);
+
+    free(name);
+    return asked;
 }

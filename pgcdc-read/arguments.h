@@ -19,7 +19,7 @@ struct arguments {
     struct cli cli;
     const char *slot, *name; /* name defaults to slot */
     const char *conninfo;    /* NULL: libpq's own defaults */
-    struct list publications, tables, excludes;
+    struct list publications, tables, excludes, refresh;
     enum snapshot_mode snapshot;
     unsigned snapshot_jobs; /* connections that read tables */
     bool create_slot, drop_slot, once;
@@ -31,5 +31,8 @@ void arguments_parse(struct arguments *a, int argc, char **argv);
 
 /* Whether GLOBs choose this table: "schema.table" in whole, case-sensitive, with * and ?. */
 bool arguments_select(const struct arguments *a, const char *schema, const char *table);
+
+/* Whether --refresh asks for the table, likewise. */
+bool arguments_refresh(const struct arguments *a, const char *schema, const char *table);
 
 #endif

@@ -157,7 +157,7 @@ static void test_state(struct run *run, struct verdicts *v)
 
 /* ------------------------------------------------------------------ the tables */
 
-static bool has_table(struct run *run, const char *name)
+static bool has_table(const struct run *run, const char *name)
 {
     for (struct table *table = run->tables; table; table = table->hh.next) {
         char *full = table->selected ? mem_printf("%s.%s", table->schema, table->name) : NULL;
@@ -211,6 +211,15 @@ static void test_table(const struct table *table, enum snapshot_mode mode, const
                  table->schema, table->name);
 }
 
+/* Tables that are chosen by their whole names have to be there. */
+static void test_names(const struct run *run, const struct list *globs, struct verdicts *v)
+{
+    for (unsigned i = 0; i < globs->n; i++)
+        if (!strpbrk(globs->items[i], "*?") && !has_table(run, globs->items[i]))
+            verdict_fail(v, "table %s is not in the publication: ALTER PUBLICATION %s ADD TABLE %s",
+                         globs->items[i], run->arguments->publications.items[0], globs->items[i]);
+}
+
 static void test_tables(struct run *run, struct verdicts *v)
 {
     const struct arguments *a = run->arguments;
@@ -219,10 +228,8 @@ static void test_tables(struct run *run, struct verdicts *v)
 
     if (!catalog_tables(run, &t))
         trouble_die(&t, "cannot read which tables are published");
-    for (unsigned i = 0; i < a->tables.n; i++)
-        if (!strpbrk(a->tables.items[i], "*?") && !has_table(run, a->tables.items[i]))
-            verdict_fail(v, "table %s is not in the publication: ALTER PUBLICATION %s ADD TABLE %s",
-                         a->tables.items[i], a->publications.items[0], a->tables.items[i]);
+    test_names(run, &a->tables, v);
+    test_names(run, &a->refresh, v);
     for (struct table *table = run->tables; table; table = table->hh.next, n++)
         test_table(table, a->snapshot, PQuser(run->loop.sql), v);
     if (!n && !v->failures)

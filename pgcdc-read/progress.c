@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "msg.h"
+#include "reading.h"
 #include "run.h"
 #include "state.h"
 
@@ -85,6 +86,7 @@ void progress_write(const struct run *run, lsn_t position)
         return;
     state_line(&text, "run", run->id, NULL);
     state_line(&text, "position", LSN_TEXT(position), NULL);
+    reading_state(run, &text);
     for (const struct table *table = run->tables; table; table = table->hh.next)
         if (table->attempt)
             add_table(&text, table->oid, table->attempt, table->membership);

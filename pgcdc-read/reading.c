@@ -1,16 +1,20 @@
 #include "reading.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "copytext.h"
 #include "frames.h"
 #include "msg.h"
 #include "shape.h"
+#include "state.h"
 
 enum {
     RANGE_PAGES = 4096, /* 32 MB: what a connection reads at a time */
-    ROUND = 64          /* rows of a connection before others have their turn */
+    ROUND = 64,         /* rows of a connection before others have their turn */
+    SAY_EVERY = 10000   /* ms between lines for a terminal */
 };
 
 /* A table as it was when its snapshot began, and how far it has been given to the connections. */
@@ -38,6 +42,9 @@ struct reading {
     struct read_table *tables;
     unsigned nworkers;
     struct worker workers[SNAPSHOT_JOBS_MAX];
+    uint64_t rows, bytes; /* so far */
+    uint64_t ranges, done;
+    int64_t since, say_due; /* clock_ms */
 };
 
 void reading_give_up(const struct trouble *t, const struct table *table)
@@ -130,14 +137,14 @@ static void add_worker(struct reading *r, PGconn *c)
 }
 
 /* Connections with the same snapshot, as many as there is work for. */
-static void add_workers(struct run *run, struct reading *r, uint64_t ranges)
+static void add_workers(struct run *run, struct reading *r)
 {
     struct loop *l = &run->loop;
     struct trouble t;
     unsigned jobs = run->arguments->snapshot_jobs;
 
-    if (jobs > ranges)
-        jobs = (unsigned)ranges;
+    if (jobs > r->ranges)
+        jobs = (unsigned)r->ranges;
     if (jobs < 2)
         return;
     PGresult *exported = source_query(l, r->workers[0].c, &t, "SELECT pg_export_snapshot()", NULL);
@@ -210,7 +217,6 @@ static void begin_table(struct run *run, struct read_table *of, struct table *ta
 void reading_begin(struct run *run, PGconn *c, lsn_t lsn)
 {
     struct reading *r = mem_alloc(sizeof *r);
-    uint64_t ranges = 0;
 
     r->lsn = lsn;
     r->tables = mem_alloc(HASH_COUNT(run->tables) * sizeof *r->tables);
@@ -218,7 +224,7 @@ void reading_begin(struct run *run, PGconn *c, lsn_t lsn)
         if (!table->unread)
             continue;
         begin_table(run, &r->tables[r->ntables], table, lsn);
-        ranges += count_ranges(&r->tables[r->ntables++]);
+        r->ranges += count_ranges(&r->tables[r->ntables++]);
     }
     run->unread = false;
     run->reading = r;
@@ -226,7 +232,9 @@ void reading_begin(struct run *run, PGconn *c, lsn_t lsn)
         run->renew = lsn;
     r->left = r->ntables;
     add_worker(r, c);
-    add_workers(run, r, ranges);
+    r->since = clock_ms();
+    r->say_due = r->since + SAY_EVERY;
+    add_workers(run, r);
     for (unsigned i = 0; i < r->ntables; i++)
         if (!has_range(&r->tables[i])) /* a partitioned table without partitions */
             end_table(run, r, &r->tables[i]);
@@ -269,6 +277,7 @@ static void end_range(struct run *run, struct worker *w, int why)
     if (why != -1 || !source_finish(&run->loop, w->c, &t))
         reading_give_up(&t, of->table);
     w->of = NULL;
+    run->reading->done++;
     if (--of->open == 0 && !has_range(of))
         end_table(run, run->reading, of);
 }
@@ -282,6 +291,8 @@ static void take_row(struct run *run, struct worker *w, char *line, int len)
                 table->schema, table->name, w->of->rows + 1);
     frames_insert(run->loop.out, table->oid, run->reading->lsn, 0, &w->row);
     w->of->rows++;
+    run->reading->rows++;
+    run->reading->bytes += (uint64_t)len;
     loop_push(&run->loop);
 }
 
@@ -303,6 +314,38 @@ static bool take_rows(struct run *run, struct worker *w)
     return taken || n < 0;
 }
 
+/* How far it is, and when it will be done if it goes on as it did. */
+static void say(struct reading *r)
+{
+    int64_t now = clock_ms(), ms = now - r->since;
+
+    if (now < r->say_due)
+        return;
+    r->say_due = now + SAY_EVERY;
+    if (!isatty(STDERR_FILENO))
+        return;
+    double rate = (double)r->bytes / 1000 / (double)ms;
+    if (r->done)
+        msg_line("reading tables: %" PRIu64 " rows, %.1f MB/s, %" PRIu64 " %% of the pages, about "
+                 "%" PRIu64 " s left",
+                 r->rows, rate, 100 * r->done / r->ranges,
+                 (uint64_t)ms * (r->ranges - r->done) / r->done / 1000);
+    else
+        msg_line("reading tables: %" PRIu64 " rows, %.1f MB/s", r->rows, rate);
+}
+
+void reading_state(const struct run *run, struct buf *text)
+{
+    const struct reading *r = run->reading;
+    char words[128];
+
+    if (!r)
+        return;
+    snprintf(words, sizeof words, "reading %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64,
+             r->left, r->rows, r->bytes, r->done, r->ranges);
+    state_line(text, words, NULL);
+}
+
 bool reading_some(struct run *run)
 {
     struct reading *r = run->reading;
@@ -310,6 +353,8 @@ bool reading_some(struct run *run)
 
     for (unsigned i = 0; r && i < r->nworkers; i++)
         some |= take_rows(run, &r->workers[i]);
+    if (r)
+        say(r);
     if (r && !r->left)
         free_reading(run);
     return some;

@@ -24,6 +24,9 @@ bool reading_some(struct run *run);
 /* Fills in the descriptors that become readable with the next rows, and returns how many. */
 unsigned reading_sockets(const struct run *run, int sockets[SNAPSHOT_JOBS_MAX]);
 
+/* Adds to the state file `read` how far it is. */
+void reading_state(const struct run *run, struct buf *text);
+
 /* The tables that hold the rows, in rows of: name as SQL; whether its file is still the one that
  * the snapshot of loop.sql knows; its pages, 0 if it cannot be read in ranges. Those are the leaves
  * of a partitioned table, else itself. NULL: *t says why not. */

@@ -154,14 +154,17 @@ static void choose(struct run *run)
     run->unread = false;
     for (struct table *table = run->tables; table; table = table->hh.next) {
         const struct load_snapshot *done = load_find(&run->loop.load, table->oid);
-        bool covered = done && table->shape && progress_covers(run, table, done->attempt);
+        bool refresh =
+            table->selected && arguments_refresh(run->arguments, table->schema, table->name);
+        bool covered =
+            done && !refresh && table->shape && progress_covers(run, table, done->attempt);
         if (covered && mode != SNAPSHOT_ONLY)
             table->attempt = done->attempt;
         if (done && (mode == SNAPSHOT_NEVER || table->attempt)) {
             table->from = done->lsn;
             table->unread = false;
         }
-        if (table->unread && done && mode == SNAPSHOT_INITIAL && run->progress.exists)
+        if (table->unread && done && !refresh && mode == SNAPSHOT_INITIAL && run->progress.exists)
             msg_warn("table %s.%s was not replicated for a while, moved, or not read to its end: "
                      "reading it again",
                      table->schema, table->name);

@@ -193,3 +193,14 @@ def test_a_start_with_a_table_to_be_read_waits_for_no_transaction(database, runs
             reader.wait_checkpoint(database.lsn())
             assert runs.stop(reader) == ["u"]
     assert_target_is(database, runs, "t", "u")
+
+
+def test_refresh(database, runs):
+    assert runs.once("--refresh", "public.u") == ["u"]
+    assert runs.once() == []
+    database.execute("DELETE FROM u", "INSERT INTO u VALUES (5)", "INSERT INTO t VALUES (9, 'x')")
+    assert runs.once("--refresh", "*.*") == ["t", "u"]
+    assert_target_is(database, runs, "t", "u")
+    with Reader(database.conninfo, runs.slot, "--refresh", "public.nobody") as reader:
+        assert reader.wait() == 78
+    assert "table public.nobody is not in the publication" in reader.said
