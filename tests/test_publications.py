@@ -360,6 +360,7 @@ def test_the_target_is_the_source_whatever_the_wal_leaves_out(
 ):
     """Partitions, a row filter and a table that joins: in a running pipeline, which is killed, and
     while it stands still."""
+    filtered, again = ("f WHERE (seen)", "pfj") if version() >= 15 else ("f", "pj")
     database.execute(
         "CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)",
         "CREATE TABLE low PARTITION OF p FOR VALUES FROM (0) TO (10)",
@@ -373,7 +374,7 @@ def test_the_target_is_the_source_whatever_the_wal_leaves_out(
         "INSERT INTO high VALUES (11, 'eleven')",
         "INSERT INTO f SELECT i, i = 1, repeat('x', 10000) FROM generate_series(1, 3) i",
         "INSERT INTO j VALUES (1)",
-        "CREATE PUBLICATION pub FOR TABLE p, f WHERE (seen)"
+        f"CREATE PUBLICATION pub FOR TABLE p, {filtered}"
         " WITH (publish_via_partition_root = true)",
     )
     pipeline = make_pipeline(options={"pgcdc-read": ["--create-slot"]})
@@ -385,7 +386,7 @@ def test_the_target_is_the_source_whatever_the_wal_leaves_out(
         if first is None:
             return attempts
         loaded = not any(key == "batch" for key, _ in facts)
-        return loaded and all(attempts.get(t, 0) > first.get(t, 0) for t in "pfj")
+        return loaded and all(attempts.get(t, 0) > first.get(t, 0) for t in again)
 
     pipeline.start()
     pipeline.wait_applied(database.lsn())
