@@ -3,6 +3,8 @@
 #   make            the four programs, in build/bin
 #   make demo       the whole way on this machine, with a throwaway Postgres and warehouse
 #   make check      all tests
+#   make check-versions
+#                   those that touch PostgreSQL, on each of VERSIONS (14 16 17 18)
 #   make check-long a million (VALUES) random values of each type; then random operations and kills
 #                   with new seeds, for FOR=8h or until one fails
 #   make install    PREFIX (/usr/local), DESTDIR
@@ -73,7 +75,7 @@ $(BUILD)/unit/%: $(BUILD)/unit/obj/tests/unit/%.o $(BUILD)/unit/modules.a
 unit: $(UNIT)
 	@for t in $(UNIT); do echo "== $$t"; $$t || exit 1; done
 
-.PHONY: demo check check-long
+.PHONY: demo check check-versions check-long
 demo:
 	@tests/setup
 	@$(MAKE) --no-print-directory all
@@ -82,6 +84,12 @@ demo:
 check:
 	@tests/setup
 	@tests/check
+
+VERSIONS ?= 14 16 17 18
+TESTS ?= tests
+check-versions:
+	@tests/setup versions
+	@VERSIONS="$(VERSIONS)" tests/versions $(TESTS)
 
 FOR ?= 1000d
 VALUES ?= 1000000

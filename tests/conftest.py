@@ -11,7 +11,7 @@ from lib.compare import Difference, Source, Target, compare
 from lib.database import Database
 from lib.environment import forget_settings
 from lib.pipeline import Pipeline, kill_leftovers
-from lib.postgres import Cluster
+from lib.postgres import Cluster, version
 from lib.reader import Load
 from lib.warehouse import LocalWarehouse
 
@@ -26,6 +26,9 @@ _numbers = itertools.count(1)
 
 def pytest_addoption(parser):
     parser.addoption("--lane", choices=LANES, help="only the tests that run in this lane")
+    parser.addoption(
+        "--postgres", action="store_true", help="only the tests that ask for a PostgreSQL server"
+    )
 
 
 def lane(item):
@@ -35,17 +38,27 @@ def lane(item):
     return "warehouse" if "warehouse" in item.fixturenames else "plain"
 
 
+def is_wanted(config, item):
+    if config.getoption("--postgres") and not {"cluster", "own_cluster"} & {*item.fixturenames}:
+        return False
+    return config.getoption("--lane") in (None, lane(item))
+
+
 def pytest_collection_modifyitems(config, items):
-    wanted = config.getoption("--lane")
-    if wanted:
-        left_out = [item for item in items if lane(item) != wanted]
+    left_out = [item for item in items if not is_wanted(config, item)]
+    if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if lane(item) == wanted]
+        items[:] = [item for item in items if is_wanted(config, item)]
+    for item in items:
+        since = item.get_closest_marker("since")
+        if since and version() < since.args[0]:
+            item.add_marker(pytest.mark.skip(reason=f"since PostgreSQL {since.args[0]}"))
 
 
 def pytest_configure(config):
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", 143))  # fixtures clean up
     config.addinivalue_line("markers", "lane(name): where it runs; see LANES in conftest.py")
+    config.addinivalue_line("markers", "since(major): skipped on an older PostgreSQL")
     config.addinivalue_line("markers", "deadline(seconds): fail the test after that; default 180")
 
 
@@ -65,6 +78,13 @@ def deadline(request):
 
 @pytest.fixture(scope="session")
 def cluster():
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def own_cluster():
+    """One that the test may stop and kill."""
     with Cluster() as cluster:
         yield cluster
 

