@@ -7,7 +7,8 @@ bytea as hex, dates as days and timestamps as UTC microseconds since 1970, array
 texts, hstore as sorted pairs, all else as PostgreSQL prints it. Rows are compared as multisets, so a duplicate counts. NULL is None and never ''.
 
 A column's type in the warehouse is compared too. Columns named _cdc_* are ours and left out, but a
-value that a column could not hold is looked for in _cdc_unrepresentable. Generated columns are not
+value that a column could not hold is looked for in _cdc_unrepresentable, and rows that
+_cdc_deleted_at marks as deleted are not there. Generated columns are not
 replicated, so they are not expected.
 """
 
@@ -194,12 +195,13 @@ class Target:
                 raise Difference(f"the target has a column {column} that the source has not")
         cells = [_target_cell(column, "_cdc_unrepresentable" in found) for column in table.columns]
         slices = 1 + expected_rows // SLICE_ROWS
+        there = "_cdc_deleted_at IS NULL" if "_cdc_deleted_at" in found else "true"
         rows = []
         for index in range(slices):
-            where = ""
+            where = f" WHERE {there}"
             if slices > 1:
                 names = ", ".join(quote(column.name) for column in table.columns)
-                where = f" WHERE pmod(xxhash64({names}), {slices}) = {index}"
+                where += f" AND pmod(xxhash64({names}), {slices}) = {index}"
             rows += self.warehouse.rows(f"SELECT {', '.join(cells)} FROM {name}{where}")
         return _multiset(table.columns, rows)
 

@@ -1,8 +1,8 @@
 """DDL: makes operations, and of an operation the statements. None, if it does not fit the table as
 it is: what is there already is not added again."""
 
-from model import tables
-from model.shape import EXTRA, FILLER, OTHER, TYPES, second
+from model import relations, tables
+from model.shape import EXTRA, FILLER, FITTING, NARROW, OTHER, TYPES, first_table, literal, second
 
 REFERRED = {table.parent for table in tables.TABLES}
 KEYS = {"pair": ("a", "b"), "odd": ("f", "n", "t"), "child": ("item", "line"),
@@ -18,8 +18,17 @@ def columns(table):
     return {column.name: column for column in found}
 
 
-def make(r, table, there, fresh):
-    """One operation, by chance. `there`: roughly which columns the table has; brought up to date."""
+def everything(table):
+    """Columns and partitions of a table that was just made."""
+    return {c.name for c in table.columns} | relations.usual(table)
+
+
+def make(r, table, there, equals, fresh):
+    """One operation, by chance. `there`: roughly which columns and partitions the table has; brought
+    up to date. `equals`: tables that it may swap names with."""
+    if r.random() < (0.6 if table.partitions else 0.15):
+        chosen = pick(r, relations.choices(table, there, equals))
+        return {"table": table.name, **chosen(r, table, there, equals, fresh)}
     absent = sorted(columns(table).keys() - there)
     present = [column for name, column in columns(table).items() if name in there]
     if absent and (len(present) < 2 or r.random() < 0.3):
@@ -30,10 +39,10 @@ def make(r, table, there, fresh):
     kinds = [c for c in columns(table).values() if c.kind == column.kind and c is not column]
     choices = [(drop, 3), (rename, 4), (retype, 3), (nulls, 2), (comment, 1), (vacuum, 1)]
     choices += [(swap, 3)] if kinds else []
-    choices += [(identity, 2)] if table.name != "part" else []
+    choices += [(identity, 3)] if table.name != "part" else []
     choices += [(key, 2)] if table.name in KEYS else []
     choices += [(recreate, 1)] if table.name not in REFERRED else []
-    chosen = r.choices([c for c, _ in choices], [weight for _, weight in choices])[0]
+    chosen = pick(r, choices)
     operation = {**chosen(r, table, column, kinds, fresh), "table": table.name}
     if chosen is drop or operation.get("to") in absent:
         there.discard(column.name)
@@ -41,8 +50,12 @@ def make(r, table, there, fresh):
         there.add(operation["to"])
     if chosen is recreate:
         there.clear()
-        there.update(c.name for c in table.columns)
+        there.update(everything(table))
     return operation
+
+
+def pick(r, choices):
+    return r.choices([choice for choice, _ in choices], [weight for _, weight in choices])[0]
 
 
 def add(r, column, fresh):
@@ -71,8 +84,10 @@ def swap(r, _table, column, others, _fresh):
 
 
 def retype(r, _table, column, _others, _fresh):
-    return {"do": "retype", "column": column.name, "type": r.choice(TYPES[column.kind]),
-            "other": r.random() < 0.4}  # fmt: skip
+    narrow = NARROW.get(column.kind)
+    types = [*TYPES[column.kind], narrow, narrow] if narrow else TYPES[column.kind]
+    return {"do": "retype", "column": column.name, "type": r.choice(types),
+            "other": r.random() < 0.3, "using": r.random() < 0.5}  # fmt: skip
 
 
 def nulls(r, _table, column, _others, _fresh):
@@ -85,6 +100,7 @@ def comment(r, _table, column, _others, fresh):
 
 def identity(r, table, _column, _others, _fresh):
     to = ["FULL", "DEFAULT"] + ["USING INDEX coded_code_key"] * (table.name == "coded")
+    to += ["NOTHING"] * (table.keyed and not table.parent)  # nor may a CASCADE change rows then
     return {"do": "identity", "to": r.choice(to)}
 
 
@@ -119,85 +135,90 @@ def add_sql(operation, table, shape):
     elif operation.get("default") is not None:
         default = f" DEFAULT {literal(tables.text(operation['default']))}"
     type_ = TYPES[kind][0]
-    yield f"ALTER TABLE {table.name} ADD {operation['column']} {type_}{default}"
+    yield f"ALTER TABLE {shape.place} ADD {operation['column']} {type_}{default}"
 
 
-def drop_sql(operation, table, shape):
+def drop_sql(operation, _table, shape):
     name = shape.name(operation["column"])
     if name:
-        yield f"ALTER TABLE {table.name} DROP {name}"
+        yield f"ALTER TABLE {shape.place} DROP {name}"
 
 
-def rename_sql(operation, table, shape):
+def rename_sql(operation, _table, shape):
     column, name = operation["column"], shape.name(operation["column"])
     to = operation.get("to") or (second(column) if name == column else column)
     if name and (to not in shape.columns or to == column):
-        yield f"ALTER TABLE {table.name} RENAME {name} TO {to}"
+        yield f"ALTER TABLE {shape.place} RENAME {name} TO {to}"
 
 
-def swap_sql(operation, table, shape):
+def swap_sql(operation, _table, shape):
     a, b = map(shape.name, operation["columns"])
     if a and b:
         for here, there in ((a, "tmp"), (b, a), ("tmp", b)):
-            yield f"ALTER TABLE {table.name} RENAME {here} TO {there}"
+            yield f"ALTER TABLE {shape.place} RENAME {here} TO {there}"
 
 
-def retype_sql(operation, table, shape):
+def retype_sql(operation, _table, shape):
     column = shape.columns.get(operation["column"])
     if not column:
         return
-    types, to = TYPES[column.kind], operation["type"]
-    wider = column.type in types and types.index(to) >= types.index(column.type)
-    using = ""
-    if operation["other"] or not wider:
-        using = f" USING ({OTHER[column.kind].format(column.name)})::{to}"
+    to, value = operation["type"], None
+    parsed = column.type == "text" != to and column.kind != "text"
+    if operation["other"]:
+        value = OTHER[column.kind]
+    elif operation["using"] or parsed or to == NARROW.get(column.kind):
+        value = FITTING[column.kind] if to != "text" else "{}"
+    using = f" USING ({value.format(column.name)})::{to}" if value else ""
     change = f"ALTER {column.name} TYPE {to}{using}"
-    yield f"ALTER TABLE {table.name} ALTER {column.name} DROP DEFAULT, {change}"
+    yield f"ALTER TABLE {shape.place} ALTER {column.name} DROP DEFAULT, {change}"
 
 
-def nulls_sql(operation, table, shape):
+def nulls_sql(operation, _table, shape):
     column = shape.columns.get(operation["column"])
     if column and operation["allowed"]:
-        yield f"ALTER TABLE {table.name} ALTER {column.name} DROP NOT NULL"
-    elif column:
+        yield f"ALTER TABLE {shape.place} ALTER {column.name} DROP NOT NULL"
+    elif column and shape.changes_rows:
         filler = literal(FILLER[column.kind])
-        yield f"UPDATE {table.name} SET {column.name} = {filler} WHERE {column.name} IS NULL"
-        yield f"ALTER TABLE {table.name} ALTER {column.name} SET NOT NULL"
+        yield f"UPDATE {shape.place} SET {column.name} = {filler} WHERE {column.name} IS NULL"
+        yield f"ALTER TABLE {shape.place} ALTER {column.name} SET NOT NULL"
 
 
-def comment_sql(operation, table, shape):
+def comment_sql(operation, _table, shape):
     name = operation["column"] and shape.name(operation["column"])
-    what = f"COLUMN {table.name}.{name}" if name else f"TABLE {table.name}"
+    what = f"COLUMN {shape.place}.{name}" if name else f"TABLE {shape.place}"
     yield f"COMMENT ON {what} IS {literal(operation['text'])}"
 
 
-def identity_sql(operation, table, shape):
+def identity_sql(operation, _table, shape):
     if shape.primary_key or operation["to"] == "FULL":  # without either, rows could not be changed
-        yield f"ALTER TABLE {table.name} REPLICA IDENTITY {operation['to']}"
+        yield f"ALTER TABLE {shape.place} REPLICA IDENTITY {operation['to']}"
 
 
-def key_sql(operation, table, shape):
+def key_sql(operation, _table, shape):
     if shape.primary_key:
         if not operation["columns"]:
-            yield f"ALTER TABLE {table.name} REPLICA IDENTITY FULL"
-        yield f'ALTER TABLE {table.name} DROP CONSTRAINT "{shape.primary_key.replace(chr(34), chr(34) * 2)}"'
+            yield f"ALTER TABLE {shape.place} REPLICA IDENTITY FULL"
+        yield f'ALTER TABLE {shape.place} DROP CONSTRAINT "{shape.primary_key.replace(chr(34), chr(34) * 2)}"'
     if operation["columns"]:
         columns = ", ".join(map(shape.name, operation["columns"]))
-        yield f"ALTER TABLE {table.name} ADD PRIMARY KEY ({columns})"
+        yield f"ALTER TABLE {shape.place} ADD PRIMARY KEY ({columns})"
 
 
-def recreate_sql(_operation, table, _shape):
-    yield f"DROP TABLE {table.name}"
+def recreate_sql(_operation, table, shape):
+    """Under its first name, unless another table has that, or its parent has another one."""
+    parent, places = tables.BY_NAME.get(table.parent), shape.places
+    taken = {first_table(place.name) for name, place in places.items() if name != table.name}
+    if table.home()[1] in taken or (parent and str(places[parent.name]) != ".".join(parent.home())):
+        return
+    yield f"DROP TABLE {shape.place}"
+    yield from (f"DROP TABLE IF EXISTS {name}" for name, _ in table.partitions)  # detached ones
     yield from table.make.split(";\n")
+    yield f"UPDATE model SET oid = {literal(table.name)}::regclass WHERE name = {literal(table.name)}"
     yield f"ALTER PUBLICATION pub ADD TABLE {table.name}"
 
 
-def vacuum_sql(_operation, table, _shape):
-    yield f"VACUUM FULL {table.name}"
-
-
-def literal(text):
-    return "NULL" if text is None else "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+def vacuum_sql(_operation, _table, shape):
+    yield f"VACUUM FULL {shape.place}"
 
 
 STATEMENTS = {
@@ -212,4 +233,5 @@ STATEMENTS = {
     "key": key_sql,
     "recreate": recreate_sql,
     "vacuum": vacuum_sql,
+    **relations.STATEMENTS,
 }

@@ -32,8 +32,13 @@ def generate(seed, count):
         "in_flight": r.choice((1, 2, 3)),
         "create_slot": r.random() < 0.5,
         "dropped": r.choice(("keep", "drop")),
+        "soft": [],
+        "apart": r.random() < 0.5,
         "failpoint": None,
     }
+    if r.random() < 0.4:
+        keyed = [name for name in settings["tables"] if tables.BY_NAME[name].keyed]
+        settings["soft"] = r.sample(keyed, r.randint(1, 2))
     if r.random() < 0.3:  # in place of a kill between two operations
         name, down = r.choice(FAILPOINTS), round(r.uniform(0, 4), 2)
         passage = r.randint(1, 5) if name == "after-alter" else r.randint(8, 14)
@@ -71,9 +76,10 @@ class Maker:
         self.r = r
         self.count = count
         self.names = settings["tables"]
+        self.soft = set(settings["soft"])
         self.failpoint = settings["failpoint"]
         self.sessions = [Session(self.names) for _ in range(settings["sessions"])]
-        self.there = {name: {c.name for c in tables.BY_NAME[name].columns} for name in self.names}
+        self.there = {name: ddl.everything(tables.BY_NAME[name]) for name in self.names}
         self.focus = self.names
         self.fresh = itertools.count(1).__next__
 
@@ -147,15 +153,19 @@ class Maker:
         if r.random() < 0.008:
             return self.truncate()
         table = tables.BY_NAME[r.choice(self.focus)]
-        if r.random() < DDL:
+        if r.random() < DDL * (2 if table.partitions else 1):
             return self.change_shape(table, number, session)
         return self.change_rows(table, number, session.rows[table.name])
 
     def change_shape(self, table, number, session):
         """DDL, once or several times, and rows between."""
-        operations = []
+        operations, soft = [], self.soft
+        equals = [name for name in self.names if (name in soft) == (table.name in soft)]
+        equals.remove(table.name)
         for _ in range(self.r.choice((1, 1, 2, 3))):
-            operation = ddl.make(self.r, table, self.there[table.name], self.fresh)
+            operation = ddl.make(self.r, table, self.there[table.name], equals, self.fresh)
+            if table.name in soft and operation.get("columns") == []:
+                operation["columns"] = list(ddl.KEYS[table.name])  # deletes are soft by a key
             if operation["do"] == "recreate":
                 for one in self.sessions:
                     one.rows[table.name].clear()

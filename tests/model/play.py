@@ -15,7 +15,7 @@ from lib.compare import Source as SourceReader
 from lib.database import Database
 from lib.pipeline import BIN, STAGES, Pipeline, wait_for
 
-from model.shape import names, plain
+from model.shape import names, places, plain
 from model.source import Source
 from model.tables import BY_NAME
 
@@ -81,15 +81,14 @@ class Run:
         self.catalog = database.name
         self.counts = collections.Counter()
         self.settings = settings
-        keeps = settings["dropped"] == "keep"
-        tables = [BY_NAME[name] for name in settings["tables"]] if keeps else []
-        self.kept = {plain(table.name.split(".")[-1]): names(table) for table in tables}
         slot = f"{database.name}_slot"
         if not settings["create_slot"]:
             database.execute(f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')")
         self.source = Source(database, settings)
         batching = ["--min-interval", settings["min_interval"]]
         batching += ["--in-flight", str(settings["in_flight"])]
+        for name in settings["soft"]:  # under whichever of its names
+            batching += ["--delete", f"*.{plain(BY_NAME[name].home()[1])}*=soft"]
         if settings["part_rows"]:
             batching += ["--part-rows", str(settings["part_rows"])]
         self.pipeline = FailingPipeline(
@@ -192,10 +191,13 @@ class Run:
     def compare(self):
         source = SourceReader(self.database.conninfo)
         target = Target(self.play.warehouse.api, self.catalog)
-        different, rows = [], 0
+        different, rows, extra = [], 0, {}
+        if self.settings["dropped"] == "keep":
+            for name, place in places(self.database.connection).items():
+                extra[plain(place.schema), plain(place.name)] = names(BY_NAME[name])
         for table in source.published(["pub"]):
             try:
-                rows += compare(source, target, table, extra=self.kept.get(table.name, ()))
+                rows += compare(source, target, table, extra=extra.get((table.schema, table.name), ()))
             except Difference as difference:
                 different.append(f"{table.schema}.{table.name}: {difference}")
         self.counts["rows compared"] = rows

@@ -9,7 +9,7 @@ import collections
 import psycopg
 
 from model import ddl
-from model.shape import EXTRA, FILLER, Shape
+from model.shape import APART, EXTRA, FILLER, Shape, places
 from model.tables import BY_NAME, text
 
 
@@ -19,15 +19,21 @@ class Source:
     def __init__(self, database, settings):
         self.database = database
         self.counts = collections.Counter()
-        self.make([BY_NAME[name] for name in settings["tables"]])
+        self.make([BY_NAME[name] for name in settings["tables"]], settings["apart"])
         self.connect(settings["sessions"])
 
-    def make(self, tables):
+    def make(self, tables, apart):
+        self.database.execute("CREATE TABLE model (name text, oid oid)", f"CREATE SCHEMA {APART}")
         for table in tables:
-            self.database.execute(*table.make.split(";\n"))
-        names = ", ".join(table.name for table in tables)
+            name = ddl.literal(table.name)
+            self.database.execute(
+                *table.make.split(";\n"), f"INSERT INTO model VALUES ({name}, {name}::regclass)"
+            )
+        published = "TABLE " + ", ".join(table.name for table in tables)
+        if apart:
+            published += f", TABLES IN SCHEMA {APART}"
         self.database.execute(
-            f"CREATE PUBLICATION pub FOR TABLE {names} WITH (publish_via_partition_root)"
+            f"CREATE PUBLICATION pub FOR {published} WITH (publish_via_partition_root)"
         )
 
     def connect(self, sessions=None):
@@ -56,7 +62,7 @@ class Source:
         for other in self.sessions:
             if other is not session and other.is_in_the_way(places, alone):
                 self.commit(other)
-        for statement in self.statements(session, operation):
+        for statement in self.statements(session, operation, names):
             if do == "vacuum":
                 self.commit(session)
                 session.run_alone(*statement)
@@ -66,11 +72,12 @@ class Source:
         if alone:
             session.held |= places
 
-    def statements(self, session, operation):
+    def statements(self, session, operation, names):
         """(text, values) of each that the operation needs, now."""
         if operation["do"] == "truncate":
-            return [truncate(operation)]
-        table = BY_NAME[operation["table"]]
+            where = places(session.connection)
+            return [truncate(operation, ", ".join(str(where[name]) for name in names))]
+        table = BY_NAME[names[0]]
         shape = Shape(table, session.connection)
         if operation["do"] in ROWS:
             statement = ROWS[operation["do"]](Statement(operation, table, shape))
@@ -137,7 +144,7 @@ class Statement:
 
     def __init__(self, operation, table, shape):
         self.operation, self.table, self.shape = operation, table, shape
-        self.name = escaped(table.name)
+        self.name = escaped(str(shape.place))
         self.values = []
 
     def column(self, name):
@@ -182,7 +189,7 @@ class Statement:
         """That the row which the first key column refers to is there."""
         parent = BY_NAME[self.table.parent]
         (key,) = parent.key_columns()
-        return f"EXISTS (SELECT FROM {parent.name} AS p WHERE p.{key.name} = {value})"
+        return f"EXISTS (SELECT FROM {self.shape.places[parent.name]} AS p WHERE p.{key.name} = {value})"
 
 
 def insert(s):
@@ -191,10 +198,10 @@ def insert(s):
     more = {**dict.fromkeys(needed), **more}
     order = s.key() + [column.name for column in s.table.other_columns()]
     names = s.present([*order, *more])
-    rows = ", ".join(
-        "(" + ", ".join(s.put(name, row[name]) for name in names) + ")"
-        for row in ({**dict(zip(order, values)), **more} for values in s.operation["rows"])
-    )
+    new = [{**dict(zip(order, row)), **more} for row in s.operation["rows"] if s.shape.takes(row)]
+    if not new:
+        return None
+    rows = ", ".join("(" + ", ".join(s.put(name, row[name]) for name in names) + ")" for row in new)
     listed = ", ".join(map(s.column, names))
     key = ", ".join(map(s.column, s.key()))
     sql = (
@@ -204,7 +211,7 @@ def insert(s):
         sql += f" AND {s.can_refer('v.' + s.column(s.key()[0]))}"
     if s.table.keyed and not s.shape.primary_key:  # keys stay what they were
         sql += f" AND ({key}) NOT IN (SELECT {key} FROM {s.name})"
-    elif s.present(s.operation.get("update", ())) and s.table.keyed:
+    elif s.present(s.operation.get("update", ())) and s.table.keyed and s.shape.changes_rows:
         taken = map(s.column, s.present(s.operation["update"]))
         taken = ", ".join(f"{name} = excluded.{name}" for name in taken)
         return sql + f" ON CONFLICT ({key}) DO UPDATE SET {taken}", s.values
@@ -213,12 +220,14 @@ def insert(s):
 
 def update(s):
     changes = s.assign(s.operation["set"])
-    if not changes:
+    if not changes or not s.shape.changes_rows:
         return None
     return f"UPDATE {s.name} AS t SET {', '.join(changes)} WHERE {s.where()}", s.values
 
 
 def move(s):
+    if not s.shape.changes_rows or not s.shape.takes(s.operation["to"]):
+        return None
     changes = s.assign(dict(zip(s.key(), s.operation["to"])))
     changes += s.assign(s.operation["set"])
     sql = f"UPDATE {s.name} AS t SET {', '.join(changes)} WHERE {s.where()}"
@@ -233,12 +242,14 @@ def move(s):
 
 
 def delete(s):
+    if not s.shape.changes_rows:
+        return None
     return f"DELETE FROM {s.name} AS t WHERE {s.where()}", s.values
 
 
-def truncate(operation):
+def truncate(operation, names):
     restart = " RESTART IDENTITY" if operation["restart"] else ""
-    return (f"TRUNCATE {', '.join(operation['tables'])}{restart} CASCADE",)
+    return (f"TRUNCATE {names}{restart} CASCADE",)
 
 
 def escaped(name):

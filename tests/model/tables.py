@@ -10,6 +10,9 @@ import hashlib
 
 KEYS = 7
 
+# A partition of its own keys, which no session has.
+PASSING = "part_9"
+
 # What a text may hold, and what careless programs take for something else.
 TEXTS = ("", " ", "NULL", "\\N", "it's", 'say "x"', "back\\slash", "tab\tnew\nline", "dög 😀",
          "\u0001", "%s `x` ${y}", "trailing  ", "e\u0301")  # fmt: skip
@@ -76,6 +79,21 @@ class Table:
     keys: object  # (session, n, random) -> the key's values, in one of its spellings
     parent: str = ""  # the table that the first key column refers to
     keyed: bool = True
+    partitions: tuple = ()  # (name, the first number of its keys)
+
+    def home(self):
+        """The schema and name that it is made under."""
+        schema, _, name = self.name.rpartition(".")
+        return schema or "public", name
+
+    def partition(self, key):
+        """The name of the partition that holds such rows."""
+        return [name for name, first in self.partitions if int(key[0]) >= first][-1]
+
+    def bounds(self, partition):
+        firsts = dict(self.partitions)
+        later = [first for first in firsts.values() if first > firsts[partition]]
+        return f"FROM ({firsts[partition]}) TO ({min(later, default='MAXVALUE')})"
 
     def key_columns(self):
         return [column for column in self.columns if column.kind == "key"]
@@ -170,13 +188,14 @@ TABLES = (
     ),
     Table(
         "part",
-        """CREATE TABLE part (id int PRIMARY KEY, body text, note text) PARTITION BY HASH (id);
+        """CREATE TABLE part (id int PRIMARY KEY, body text, note text) PARTITION BY RANGE (id);
            ALTER TABLE part ALTER body SET STORAGE EXTERNAL;
-           CREATE TABLE part_0 PARTITION OF part FOR VALUES WITH (MODULUS 3, REMAINDER 0);
-           CREATE TABLE part_1 PARTITION OF part FOR VALUES WITH (MODULUS 3, REMAINDER 1);
-           CREATE TABLE part_2 PARTITION OF part FOR VALUES WITH (MODULUS 3, REMAINDER 2)""",
+           CREATE TABLE part_0 PARTITION OF part FOR VALUES FROM (0) TO (20);
+           CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (20) TO (40);
+           CREATE TABLE part_2 PARTITION OF part FOR VALUES FROM (40) TO (90)""",
         columns("id|int|key", "body|text|toast", "note|text|text"),
         number_key,
+        partitions=(("part_0", 0), ("part_1", 20), ("part_2", 40), (PASSING, 90)),
     ),
     Table(
         '"Größe"."MiXed-""Näme"""',
