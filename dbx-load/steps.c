@@ -41,7 +41,6 @@ struct steps {
     struct load *load;
     struct table *tables;
     unsigned busy;
-    unsigned search; /* counts the searches for work */
 };
 
 struct steps *steps_new(struct load *load)
@@ -144,12 +143,11 @@ static bool same_schema(const char *a, const char *b)
 
 /* Where the source has renamed the step's table: the name that it still has here, else NULL. Tables
  * don't move between schemas, and another --prefix is no reason. */
-static const char *old_name(const struct table *t)
+static const char *old_name(const struct steps *steps, const struct step *step, const char *name)
 {
-    const struct step *step = t->step;
-    const struct snapshot *s = ledger_snapshot(&t->steps->load->ledger, step->oid);
+    const struct snapshot *s = ledger_snapshot(&steps->load->ledger, step->oid);
 
-    if (!s || !s->target || !strcmp(s->target, t->name) || !same_schema(s->target, t->name))
+    if (!s || !s->target || !strcmp(s->target, name) || !same_schema(s->target, name))
         return NULL;
     char *source = mem_printf("%s.%s", s->schema, s->table);
     bool renamed = strcmp(source, step->source) != 0;
@@ -183,13 +181,13 @@ static void make_way(struct table *t)
     struct buf aside = {0};
 
     quote_table(&aside, t->step->catalog, t->step->schema, name);
-    free(name);
     if (other) {
-        char *source = mem_printf("%s.%s", other->schema, other->table);
+        char *source = mem_printf("%s.%s", other->schema, name); /* so that every name is another */
         ledger_note_place(other, source, aside.data);
         ledger_save(l);
         free(source);
     }
+    free(name);
     ask(t, MAKE_WAY, table_rename_sql(t->name, aside.data));
     buf_free(&aside);
 }
@@ -232,7 +230,7 @@ static void proceed(struct table *t)
     const char *name;
     char *mapping;
 
-    if ((name = old_name(t))) {
+    if ((name = old_name(t->steps, step, t->name))) {
         ask(t, RENAME, table_rename_sql(name, t->name));
         return;
     }
@@ -530,39 +528,55 @@ static bool waits(const struct ledger *l, const struct step *step)
     return false;
 }
 
-/* Whether an earlier step has to come first: of the same table (which may have another name there),
- * but for those that wait for a snapshot, as this one may be; or of one that has its name there. */
+/* Whether the shape of the one is older than that of the other. */
+static bool is_older(const struct step *a, const struct step *b)
+{
+    if (a->relation.lsn != b->relation.lsn)
+        return a->relation.lsn < b->relation.lsn;
+    return a->relation.seq != b->relation.seq ? a->relation.seq < b->relation.seq : a->oid < b->oid;
+}
+
+/*
+ * Whether a step that is not done has to come before another, of the same batch or a later one. It
+ * is of the same table (which may have another name there), unless it waits for a snapshot, as the
+ * other may. Or of a table that has its name there: in a batch these stand in any order, and the
+ * one whose shape is older had the name first. Or both get new names: in the order of the source,
+ * for they may want each other's.
+ */
+static bool comes_first(struct steps *s, struct step *o, const struct step *step)
+{
+    bool earlier = o->batch != step->batch;
+
+    if (o->oid == step->oid)
+        return (earlier || o->index < step->index) && !waits(&s->load->ledger, o);
+    if (!earlier && !is_older(o, step))
+        return false;
+    const struct table *there = table_of(s, o);
+    return there == step->table ||
+           (old_name(s, step, step->table->name) && old_name(s, o, there->name));
+}
+
 static bool comes_later(struct steps *s, const struct step *step)
 {
-    const struct ledger *l = &s->load->ledger;
-
-    for (const struct batch *b = l->batches; b; b = b->next)
-        for (unsigned i = 0; i < b->nsteps; i++) {
-            struct step *o = &b->steps[i];
-            if (o == step)
-                return false;
-            if (!o->done && (o->oid == step->oid ? !waits(l, o) : table_of(s, o) == step->table))
+    for (struct batch *b = s->load->ledger.batches; b; b = b->next) {
+        for (unsigned i = 0; i < b->nsteps; i++)
+            if (&b->steps[i] != step && !b->steps[i].done && comes_first(s, &b->steps[i], step))
                 return true;
-        }
+        if (b == step->batch)
+            break;
+    }
     return false;
 }
 
-/* The first step that may begin: it waits for no snapshot, and no earlier one of its table is
- * unfinished. */
+/* The first step that may begin: it waits for no snapshot, and for no other step. */
 static struct step *next_step(struct steps *s)
 {
-    s->search++;
     for (struct batch *b = s->load->ledger.batches; b; b = b->next)
         for (unsigned i = 0; i < b->nsteps; i++) {
             struct step *step = &b->steps[i];
-            if (step->done)
-                continue;
-            struct table *t = table_of(s, step);
-            if (t->passed == s->search || waits(&s->load->ledger, step))
-                continue;
-            if (!t->step && !comes_later(s, step))
+            if (!step->done && !table_of(s, step)->step && !waits(&s->load->ledger, step) &&
+                !comes_later(s, step))
                 return step;
-            t->passed = s->search;
         }
     return NULL;
 }

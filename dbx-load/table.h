@@ -44,7 +44,6 @@ struct table {
     bool moved, filled;   /* see struct columns_have */
     int64_t pause;        /* before the next question, ms */
     unsigned limit;       /* of DESCRIBE HISTORY */
-    unsigned passed;      /* the last search for work that met a step of it */
     int credit;           /* steps done while it was behind, less the price of those that came */
     UT_hash_handle hh;
 };
