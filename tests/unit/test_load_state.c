@@ -51,7 +51,7 @@ static void pack_load(struct buf *b, uint64_t number, lsn_t lsn, const char *con
     pack_str(&pk, "steps");
     msgpack_pack_array(&pk, n);
     for (size_t i = 0; i < n; i++) {
-        msgpack_pack_map(&pk, 8);
+        msgpack_pack_map(&pk, 9);
         pack_str(&pk, "table");
         msgpack_pack_array(&pk, 3);
         pack_str(&pk, "c");
@@ -61,6 +61,8 @@ static void pack_load(struct buf *b, uint64_t number, lsn_t lsn, const char *con
         pack_str(&pk, names[i]);
         pack_str(&pk, "oid");
         msgpack_pack_uint64(&pk, 5);
+        pack_str(&pk, "after");
+        msgpack_pack_uint64(&pk, 9);
         pack_str(&pk, "columns");
         msgpack_pack_array(&pk, 1);
         msgpack_pack_array(&pk, 3);
@@ -224,8 +226,10 @@ static void ledger_comes_back_as_it_was(void **state)
     ledger_set(&was.batches->steps[1].statement, "id-1");
     was.batches->steps[1].shaping = true;
     ledger_note_snapshot(&was, &snapshot);
+    assert_true(ledger_lacks_snapshot(&was, was.batches->steps));
     snapshot.attempt = 9;
     ledger_note_snapshot(&was, &snapshot);
+    assert_false(ledger_lacks_snapshot(&was, was.batches->steps));
     ledger_record_error(&was, "it went wrong, 100%\n");
 
     ledger_read(&is, dir);
@@ -258,6 +262,31 @@ static void ledger_comes_back_as_it_was(void **state)
     assert_int_equal(is.batches->next->number, 4);
     assert_true(batch_is_done(is.batches->next));
     assert_null(is.batches->next->next);
+    ledger_free(&was);
+    ledger_free(&is);
+}
+
+static void batch_that_is_behind_comes_back_with_the_steps_that_are_left(void **state)
+{
+    struct ledger was = {.dir = dir}, is;
+
+    (void)state;
+    ledger_add(&was, saved_batch("run", 3, 150));
+    ledger_add(&was, saved_batch("run", 4, 160));
+    was.batches->steps[0].done = true;
+    was.batches->steps[1].version = 12;
+    ledger_acknowledge(&was, was.batches);
+    ledger_save(&was);
+
+    ledger_read(&is, dir);
+    assert_int_equal(is.applied, 150);
+    assert_int_equal(is.loaded, 3);
+    assert_true(is.batches->acknowledged);
+    assert_true(is.batches->steps[0].done);
+    assert_false(is.batches->steps[1].done);
+    assert_int_equal(is.batches->steps[1].version, 12);
+    assert_false(is.batches->next->acknowledged);
+    assert_false(is.batches->next->steps[0].done);
     ledger_free(&was);
     ledger_free(&is);
 }
@@ -414,6 +443,7 @@ int main(void)
         cmocka_unit_test(frame_with_an_unsafe_file_is_refused),
         cmocka_unit_test(step_without_its_oid_is_refused),
         cmocka_unit_test(ledger_comes_back_as_it_was),
+        cmocka_unit_test(batch_that_is_behind_comes_back_with_the_steps_that_are_left),
         cmocka_unit_test(manifests_that_the_state_does_not_name_go),
         cmocka_unit_test(state_of_another_source_is_refused),
         cmocka_unit_test(table_gets_the_columns_that_it_lacks),
