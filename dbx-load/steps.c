@@ -547,15 +547,27 @@ static bool comes_later(struct steps *s, const struct step *step)
     return false;
 }
 
+/* Whether one more job may go to a table that is behind: one is kept for the others. */
+static bool has_job_for_behind(const struct steps *s)
+{
+    unsigned n = 1;
+
+    for (const struct table *t = s->tables; t; t = t->hh.next)
+        n += t->step && t->step->batch->acknowledged;
+    return n == 1 || n < s->load->jobs;
+}
+
 /* The first step that may begin: it waits for no snapshot, and no earlier one of its table is
  * unfinished. */
 static struct step *next_step(struct steps *s)
 {
+    bool behind = has_job_for_behind(s);
+
     s->search++;
     for (struct batch *b = s->load->ledger.batches; b; b = b->next)
         for (unsigned i = 0; i < b->nsteps; i++) {
             struct step *step = &b->steps[i];
-            if (step->done)
+            if (step->done || (b->acknowledged && !behind))
                 continue;
             struct table *t = table_of(s, step);
             if (t->passed == s->search || waits(&s->load->ledger, step))
