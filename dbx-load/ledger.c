@@ -279,13 +279,6 @@ void ledger_acknowledge(struct ledger *l, struct batch *b)
     l->loaded = b->number;
 }
 
-bool ledger_lacks_snapshot(const struct ledger *l, const struct step *s)
-{
-    const struct snapshot *known = ledger_snapshot(l, s->oid);
-
-    return s->after > (known ? known->attempt : 0);
-}
-
 struct snapshot *ledger_snapshot(const struct ledger *l, uint32_t oid)
 {
     for (unsigned i = 0; i < l->nsnapshots; i++)

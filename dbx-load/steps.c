@@ -513,35 +513,15 @@ static struct table *table_of(struct steps *s, struct step *step)
     return step->table;
 }
 
-/* Whether a snapshot of its table has to be applied before the step: one that it comes after, or
- * one that stands before it. */
-static bool waits(const struct ledger *l, const struct step *step)
+/* Whether a step of the same table, by its name of before, has to come first. */
+static bool comes_later(const struct steps *s, const struct step *step)
 {
-    bool before = true;
-
-    if (ledger_lacks_snapshot(l, step))
-        return true;
-    for (const struct batch *b = l->batches; b; b = b->next) {
-        before &= b != step->batch;
-        if (b->is_snapshot && b != step->batch && b->snapshot.oid == step->oid &&
-            (before || b->snapshot.attempt <= step->after) && !batch_is_done(b))
-            return true;
-    }
-    return false;
-}
-
-/* Whether an earlier step has to come first: of the same table (which may have another name there),
- * but for those that wait for a snapshot, as this one may be; or of one that has its name there. */
-static bool comes_later(struct steps *s, const struct step *step)
-{
-    const struct ledger *l = &s->load->ledger;
-
-    for (const struct batch *b = l->batches; b; b = b->next)
+    for (const struct batch *b = s->load->ledger.batches; b; b = b->next)
         for (unsigned i = 0; i < b->nsteps; i++) {
-            struct step *o = &b->steps[i];
+            const struct step *o = &b->steps[i];
             if (o == step)
                 return false;
-            if (!o->done && (o->oid == step->oid ? !waits(l, o) : table_of(s, o) == step->table))
+            if (!o->done && o->oid == step->oid)
                 return true;
         }
     return false;
@@ -557,8 +537,7 @@ static bool has_job_for_behind(const struct steps *s)
     return n == 1 || n < s->load->jobs;
 }
 
-/* The first step that may begin: it waits for no snapshot, and no earlier one of its table is
- * unfinished. */
+/* The first step that may begin: no earlier one of its table is unfinished. */
 static struct step *next_step(struct steps *s)
 {
     bool behind = has_job_for_behind(s);
@@ -567,12 +546,11 @@ static struct step *next_step(struct steps *s)
     for (struct batch *b = s->load->ledger.batches; b; b = b->next)
         for (unsigned i = 0; i < b->nsteps; i++) {
             struct step *step = &b->steps[i];
-            if (step->done || (b->acknowledged && !behind))
+            if (step->done)
                 continue;
             struct table *t = table_of(s, step);
-            if (t->passed == s->search || waits(&s->load->ledger, step))
-                continue;
-            if (!t->step && !comes_later(s, step))
+            if (t->passed != s->search && !t->step && (behind || !b->acknowledged) &&
+                !comes_later(s, step))
                 return step;
             t->passed = s->search;
         }
@@ -590,17 +568,18 @@ void steps_start(struct steps *s)
     }
 }
 
-bool steps_busy(const struct steps *s)
-{
-    return s->busy;
-}
-
 /* ------------------------------------------------------------------ acknowledging */
 
-/* Whether nothing waits for the step: it is done, or of a table that is being read. */
+/* Whether the batch need not wait for the step: it is done, or of a table whose snapshot is being
+ * applied. */
 static bool is_free(const struct ledger *l, const struct step *step)
 {
-    return step->done || step->batch->is_snapshot || waits(l, step);
+    if (step->done || step->batch->is_snapshot)
+        return true;
+    for (const struct batch *b = l->batches; b != step->batch; b = b->next)
+        if (b->is_snapshot && b->snapshot.oid == step->oid && !batch_is_done(b))
+            return true;
+    return false;
 }
 
 /* A table that is behind may stay so as long as it gains on what is left to it. */
