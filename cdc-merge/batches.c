@@ -15,8 +15,7 @@ struct open_batch {
     uint64_t owner;
     uint64_t attempt; /* of a snapshot */
     struct staged *staged;
-    struct staged
-        *changes; /* since a snapshot: they are applied after it, as a part of its batch */
+    struct staged *changes; /* of the table since its snapshot, in steps of their own */
 };
 
 struct batches {
