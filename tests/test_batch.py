@@ -421,8 +421,8 @@ class Loader:
         fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.loaded(1)
 
-    def loaded(self, number, run=RUN):
-        text = f"pgcdc-state 1\nrun {run} open 0/32\nloaded {run} {number}\n".encode()
+    def loaded(self, number, run=RUN, more=""):
+        text = f"pgcdc-state 1\nrun {run} open 0/32\nloaded {run} {number}\n{more}".encode()
         (self.folder / "load.tmp").write_bytes(text + b"sum %08x\n" % zlib.crc32(text))
         (self.folder / "load.tmp").rename(self.folder / "load")
 
@@ -511,6 +511,19 @@ def test_min_interval_keeps_batches_apart(tmp_path):
         p.send(*one_row(200), *one_row(300))
         assert p.wait_for_batches(2)[1][1:4] == [3, 105, 305]
         assert time.monotonic() - began >= 0.7
+
+
+def test_changes_gather_while_tables_are_behind(loader):
+    with running("--state", str(loader.folder)) as p:
+        loader.loaded(9, more=f"behind {RUN} 1 - 1 0\n")
+        p.send(*OPENING, *one_row(100))
+        p.wait_for_batches(1)
+        for lsn in (200, 300):
+            p.send(*one_row(lsn))
+            time.sleep(0.2)
+        assert len(p.batches()) == 1
+        loader.loaded(9)
+        assert p.wait_for_batches(2)[1][1:4] == [3, 105, 305]
 
 
 def test_without_a_state_folder_the_clock_closes_batches():
