@@ -16,7 +16,8 @@ struct batcher {
     struct stream_out *out;
     enum stream_kind kind;
     unsigned failures; /* of our own checks */
-    struct fold fold;
+    struct fold fold;  /* has the tables */
+    struct fold late; /* changes of tables whose snapshot is open; they are not of the open batch */
     struct snapshots snapshots;
     uint64_t parts, batches; /* numbers given so far */
     /* the transaction that is being read; it ends at a checkpoint */
@@ -41,12 +42,14 @@ struct batcher *batcher_new(struct batch_limits limits, const struct modes *mode
     b->flow = flow;
     b->out = out;
     fold_init(&b->fold);
+    fold_init(&b->late);
     return b;
 }
 
 void batcher_free(struct batcher *b)
 {
     snapshots_free(&b->snapshots);
+    fold_free(&b->late);
     fold_free(&b->fold);
     free(b);
 }
@@ -87,21 +90,33 @@ static void write_part(struct batcher *b)
     fold_reset(&b->fold);
 }
 
+/* They gather across batches: none of them has to wait for these changes, nor these for it. */
+static void write_late_part(struct batcher *b)
+{
+    b->parts += part_write(b->out, b->parts + 1, &b->late);
+    for (struct table *t = b->late.changed; t; t = t->next)
+        t->in_batch = true;
+    fold_reset(&b->late);
+}
+
 static void write_snapshot_part(struct batcher *b, struct snapshot *one)
 {
     if (one->gathered)
         snapshot_part_write(b->out, ++b->parts, &b->snapshots, one);
 }
 
-/* Folded rows and rows of snapshots share the memory: the larger heap goes. */
+/* Folded rows and rows of snapshots share the memory: the largest heap goes. */
 static void write_if_full(struct batcher *b)
 {
     struct snapshot *largest = snapshots_largest(&b->snapshots);
-    size_t folded = b->fold.arena.used;
-    bool full = folded + b->snapshots.bytes >= b->limits.bytes;
+    size_t read = largest ? largest->frames.len : 0;
+    size_t folded = b->fold.arena.used, late = b->late.arena.used;
+    bool full = folded + late + b->snapshots.bytes >= b->limits.bytes;
 
-    if (b->fold.rows >= b->limits.rows || (full && (!largest || folded >= largest->frames.len)))
+    if (b->fold.rows >= b->limits.rows || (full && folded >= late && folded >= read))
         write_part(b);
+    else if (b->late.rows >= b->limits.rows || (full && late >= read))
+        write_late_part(b);
     else if (full)
         write_snapshot_part(b, largest);
 }
@@ -184,6 +199,11 @@ static struct position frame_position(const struct batcher *b, struct frame *f)
     return at;
 }
 
+static struct fold *fold_of(struct batcher *b, const struct table *t)
+{
+    return t->late ? &b->late : &b->fold;
+}
+
 static void folded(struct batcher *b, const struct frame *f, const char *bad)
 {
     if (bad)
@@ -195,7 +215,7 @@ static struct snapshot *frame_snapshot(const struct batcher *b, const struct fra
 {
     struct snapshot *one = snapshots_find(&b->snapshots, oid);
 
-    if (one)
+    if (one && !one->ended)
         return one;
     frame_bad(f, "no snapshot of this table is open");
 }
@@ -228,7 +248,7 @@ static void take_insert(struct batcher *b, struct frame *f)
         return;
     }
     struct position at = frame_position(b, f);
-    folded(b, f, fold_insert(&b->fold, t, at, frame_any(f)));
+    folded(b, f, fold_insert(fold_of(b, t), t, at, frame_any(f)));
 }
 
 static void take_update(struct batcher *b, struct frame *f)
@@ -237,7 +257,7 @@ static void take_update(struct batcher *b, struct frame *f)
     struct position at = frame_position(b, f);
     struct mp values = frame_any(f);
 
-    folded(b, f, fold_update(&b->fold, t, at, values, frame_any(f)));
+    folded(b, f, fold_update(fold_of(b, t), t, at, values, frame_any(f)));
 }
 
 static void take_delete(struct batcher *b, struct frame *f)
@@ -245,7 +265,7 @@ static void take_delete(struct batcher *b, struct frame *f)
     struct table *t = frame_table(b, f);
     struct position at = frame_position(b, f);
 
-    folded(b, f, fold_delete(&b->fold, t, at, frame_any(f)));
+    folded(b, f, fold_delete(fold_of(b, t), t, at, frame_any(f)));
 }
 
 static void take_truncate(struct batcher *b, struct frame *f)
@@ -254,8 +274,10 @@ static void take_truncate(struct batcher *b, struct frame *f)
 
     frame_any(f);
     struct position at = frame_position(b, f);
-    for (unsigned n = frame_array(&tables); n; n--)
-        folded(b, f, fold_truncate(&b->fold, frame_table(b, &tables), at));
+    for (unsigned n = frame_array(&tables); n; n--) {
+        struct table *t = frame_table(b, &tables);
+        folded(b, f, fold_truncate(fold_of(b, t), t, at));
+    }
 }
 
 static void take_begin(struct batcher *b, struct frame *f)
@@ -267,6 +289,40 @@ static void take_begin(struct batcher *b, struct frame *f)
     b->in_transaction = true;
     b->commit_lsn = frame_uint(f);
     b->commit_time = frame_int(f);
+}
+
+static void close_snapshot(struct batcher *b, struct snapshot *one)
+{
+    struct table *t = fold_table(&b->fold, one->oid);
+
+    /* the next run begins where the last batch ends: up to there, the changes are a part of it */
+    if ((t->changed || t->in_batch) && can_close(b))
+        close_batch(b);
+    if (t->changed)
+        write_late_part(b);
+    t->late = t->in_batch = false;
+    write_snapshot_part(b, one);
+    msgpack_packer *pk = stream_frame(b->out, "snapshot-batch", 6);
+    msgpack_pack_uint64(pk, ++b->batches);
+    msgpack_pack_uint32(pk, one->oid);
+    msgpack_pack_uint64(pk, one->attempt);
+    msgpack_pack_uint64(pk, one->lsn);
+    msgpack_pack_int64(pk, one->time);
+    msgpack_pack_uint64(pk, one->rows);
+    stream_done(b->out);
+    out_flush(b->out);
+    snapshots_remove(&b->snapshots, one);
+    flow_snapshot_closed(b->flow, b->batches);
+}
+
+/* Those that are at their end, if this is a commit. */
+static void close_snapshots(struct batcher *b)
+{
+    for (struct snapshot *one = b->snapshots.open, *next; one && !b->in_transaction; one = next) {
+        next = one->next;
+        if (one->ended)
+            close_snapshot(b, one);
+    }
 }
 
 static void take_checkpoint(struct batcher *b, struct frame *f)
@@ -285,6 +341,7 @@ static void take_checkpoint(struct batcher *b, struct frame *f)
     else if (!has_content(b))
         b->time = time;
     b->in_transaction = false;
+    close_snapshots(b);
     batcher_close_if_due(b);
 }
 
@@ -302,7 +359,7 @@ static void take_relation(struct batcher *b, struct frame *f)
     if (t && !same) {
         struct snapshot *one = snapshots_find(&b->snapshots, t->oid);
         if (t->changed)
-            write_part(b);
+            t->late ? write_late_part(b) : write_part(b);
         if (one)
             write_snapshot_part(b, one);
     }
@@ -343,31 +400,20 @@ static void take_snapshot(struct batcher *b, struct frame *f)
     one->lsn = frame_uint(f);
     one->time = frame_int(f);
     t->last = (struct position){.lsn = one->lsn}; /* older changes are in the snapshot */
-    t->shown = true;
+    t->late = t->shown = true;
     stream_forward(b->out, &whole);
 }
 
 static void take_snapshot_end(struct batcher *b, struct frame *f)
 {
-    struct table *t = frame_table(b, f);
-    struct snapshot *one = frame_snapshot(b, f, t->oid);
+    struct snapshot *one = frame_snapshot(b, f, frame_table(b, f)->oid);
 
     if (frame_uint(f) != one->attempt || frame_uint(f) != one->lsn)
         frame_bad(f, "it ends another snapshot than the open one");
     if (frame_uint(f) != one->rows)
         frame_bad(f, "rows of the snapshot are missing");
-    write_snapshot_part(b, one);
-    msgpack_packer *pk = stream_frame(b->out, "snapshot-batch", 6);
-    msgpack_pack_uint64(pk, ++b->batches);
-    msgpack_pack_uint32(pk, one->oid);
-    msgpack_pack_uint64(pk, one->attempt);
-    msgpack_pack_uint64(pk, one->lsn);
-    msgpack_pack_int64(pk, one->time);
-    msgpack_pack_uint64(pk, one->rows);
-    stream_done(b->out);
-    out_flush(b->out);
-    snapshots_remove(&b->snapshots, one);
-    flow_snapshot_closed(b->flow, b->batches);
+    one->ended = true;
+    close_snapshots(b);
 }
 
 /* A table changed its shape, and no row has come since. */

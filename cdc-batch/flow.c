@@ -10,6 +10,9 @@
 /* Batches without content only move the LSN; a few a second are enough. */
 #define EMPTY_INTERVAL 250
 
+/* Batches do not wait for tables that are behind: those get no more steps than they can do. */
+#define BEHIND_INTERVAL 2000
+
 void flow_start(struct flow *f, const char *run)
 {
     filter_begin(&f->filter, run);
@@ -32,9 +35,12 @@ void flow_refresh(struct flow *f)
     state_watch_drain(f->watch);
     if (!f->filter.dir || !state_read(f->filter.dir, "load", &f->text))
         return;
-    while (state_next(&f->text, &at, &line))
+    f->behind = false;
+    while (state_next(&f->text, &at, &line)) {
+        f->behind |= !strcmp(line.key, "behind");
         if (!strcmp(line.key, "loaded") && !strcmp(line.word[0], f->filter.run))
             f->loaded = strtoull(line.word[1], NULL, 10);
+    }
     for (size_t i = 0; i < f->nahead; i++)
         if (f->ahead[i] > f->loaded)
             f->ahead[keep++] = f->ahead[i];
@@ -43,8 +49,11 @@ void flow_refresh(struct flow *f)
 
 int64_t flow_delay(const struct flow *f, bool content)
 {
-    int64_t due = content ? f->content_closed_at + f->min_interval : f->closed_at + EMPTY_INTERVAL;
-    int64_t now;
+    int64_t interval = f->min_interval, now;
+
+    if (f->behind && interval < BEHIND_INTERVAL)
+        interval = BEHIND_INTERVAL;
+    int64_t due = content ? f->content_closed_at + interval : f->closed_at + EMPTY_INTERVAL;
 
     if (f->filter.dir && f->nahead >= f->in_flight)
         return -1;

@@ -19,6 +19,7 @@ struct flow {
     /* the rest is flow.c's */
     int watch;
     uint64_t loaded; /* every batch up to this one */
+    bool behind;     /* some have steps left all the same */
     uint64_t *ahead; /* numbers of closed batches above it */
     size_t nahead, room;
     int64_t closed_at, content_closed_at; /* clock_ms */

@@ -13,6 +13,7 @@ struct snapshot {
     uint64_t attempt;
     lsn_t lsn;
     int64_t time;
+    bool ended;        /* it waits for a commit */
     uint64_t rows;     /* so far */
     uint64_t gathered; /* rows in frames */
     struct buf frames; /* as they will be written */

@@ -13,7 +13,9 @@
 struct open_batch {
     struct open_batch *next;
     uint64_t owner;
+    uint64_t attempt; /* of a snapshot */
     struct staged *staged;
+    struct staged *changes; /* of the table since its snapshot, in steps of their own */
 };
 
 struct batches {
@@ -53,6 +55,7 @@ static void close_batch(struct batches *b, uint64_t owner)
             continue;
         *p = o->next;
         staged_free(&o->staged);
+        staged_free(&o->changes);
         free(o);
         return;
     }
@@ -104,17 +107,20 @@ static void pack_number(msgpack_packer *pk, const char *key, uint64_t v)
     msgpack_pack_uint64(pk, v);
 }
 
-static void pack_steps(const struct batches *b, msgpack_packer *pk, const struct staged *list,
-                       const char *snapshot)
+/* Of a snapshot, which has this id (or NULL), and of changes. */
+static void pack_steps(const struct batches *b, msgpack_packer *pk, const struct staged *snapshot,
+                       const char *id, const struct staged *changes)
 {
     const struct step_options o = {b->options.catalog, b->folder, b->start, b->options.drop};
-    size_t n = 0;
-    for (const struct staged *s = list; s; s = s->next)
+    size_t n = snapshot != NULL;
+    for (const struct staged *s = changes; s; s = s->next)
         n++;
     pack_str(pk, "steps");
     msgpack_pack_array(pk, n);
-    for (const struct staged *s = list; s; s = s->next)
-        step_pack(pk, &o, s, snapshot);
+    if (snapshot)
+        step_pack(pk, &o, snapshot, id);
+    for (const struct staged *s = changes; s; s = s->next)
+        step_pack(pk, &o, s, NULL);
 }
 
 static char *file_name(struct batches *b, const struct table *t)
@@ -154,7 +160,7 @@ static void end_batch(struct batches *b, struct frame *f)
     pack_number(pk, "lsn", lsn);
     pack_str(pk, "time");
     msgpack_pack_int64(pk, time);
-    pack_steps(b, pk, steps, NULL);
+    pack_steps(b, pk, NULL, NULL, steps);
     stream_done(b->out);
     close_batch(b, 0);
     b->last = number;
@@ -169,7 +175,6 @@ static struct table *take_table(struct batches *b, struct frame *f)
     return t;
 }
 
-/* Steps of the table are before it or after it; what is open already has to be of neither. */
 static void begin_snapshot(struct batches *b, struct frame *f)
 {
     expect_no_part(b, f);
@@ -177,7 +182,11 @@ static void begin_snapshot(struct batches *b, struct frame *f)
     for (const struct staged *s = batch_of(b, 0)->staged; s; s = s->next)
         if (s->table == t)
             frame_bad(f, "the open batch has changes of its table");
-    t->after = frame_uint(f);
+    if (find_batch(b, t->oid))
+        frame_bad(f, "a snapshot of this table is open already");
+    struct open_batch *o = batch_of(b, t->oid);
+    o->attempt = frame_uint(f);
+    staged_of(&o->staged, t); /* there is a step for an empty table, too */
     t->stepped = t->shape;
 }
 
@@ -186,14 +195,13 @@ static void end_snapshot(struct batches *b, struct frame *f)
     expect_no_part(b, f);
     uint64_t number = frame_uint(f);
     struct table *t = take_table(b, f);
+    struct open_batch *o = find_batch(b, t->oid);
     uint64_t attempt = frame_uint(f), lsn = frame_uint(f);
-    if (attempt != t->after)
-        frame_bad(f, "no frame has opened this snapshot");
+    if (!o || o->attempt != attempt)
+        frame_bad(f, "this snapshot is not open");
     int64_t time = frame_int(f);
     const struct relation *r = t->shape->relation;
-    struct open_batch *o = batch_of(b, t->oid);
-    /* there is a step for an empty table, too */
-    staged_of(&o->staged, t)->as_of = (struct staged_position){lsn, 0, time};
+    o->staged->as_of = (struct staged_position){lsn, 0, time};
     char *id = mem_printf("%s-%" PRIu64, b->start->run, number);
 
     msgpack_packer *pk = stream_frame(b->out, "load", 1);
@@ -213,7 +221,7 @@ static void end_snapshot(struct batches *b, struct frame *f)
     pack_str(pk, "table");
     pack_str(pk, r->table);
     pack_number(pk, "relfilenode", r->relfilenode);
-    pack_steps(b, pk, o->staged, id);
+    pack_steps(b, pk, o->staged, id, o->changes);
     stream_done(b->out);
     close_batch(b, t->oid);
     b->last = number;
@@ -226,7 +234,10 @@ static void begin_part(struct batches *b, struct frame *f)
 {
     expect_no_part(b, f);
     frame_uint(f); /* its number */
-    b->part = batch_of(b, frame_uint(f));
+    uint64_t owner = frame_uint(f);
+    b->part = owner ? find_batch(b, owner) : batch_of(b, 0);
+    if (!b->part)
+        frame_bad(f, "no snapshot of this table is open");
 }
 
 static void end_part(struct batches *b, struct frame *f)
@@ -243,10 +254,18 @@ static void expect_part(const struct batches *b, const struct frame *f)
         frame_bad(f, "it stands outside of a part");
 }
 
+/* Where rows of the open part belong, or, if none is open, a change of the shape. */
+static struct staged *staged_for(struct batches *b, struct table *t)
+{
+    struct open_batch *o = b->part ? b->part : batch_of(b, 0);
+    struct open_batch *snapshot = o->owner ? NULL : find_batch(b, t->oid);
+    return staged_of(snapshot ? &snapshot->changes : &o->staged, t);
+}
+
 static void take_clear(struct batches *b, struct frame *f)
 {
     expect_part(b, f);
-    struct staged *s = staged_of(&b->part->staged, take_table(b, f));
+    struct staged *s = staged_for(b, take_table(b, f));
     struct staged_position at = rows_position(f);
     if (s->shape->kind == LOG)
         frame_bad(f, "a table that is appended to keeps its rows");
@@ -262,7 +281,7 @@ static void take_row(struct batches *b, struct frame *f,
     const struct staged *s = rows_open_for(b->rows);
     if (!s || s->table != t) {
         rows_close(b->rows);
-        rows_open(b->rows, staged_of(&b->part->staged, t), file_name(b, t));
+        rows_open(b->rows, staged_for(b, t), file_name(b, t));
     }
     take(b->rows, f);
 }
@@ -293,7 +312,7 @@ static void take_relation(struct batches *b, struct frame *f)
 static void take_define(struct batches *b, struct frame *f)
 {
     expect_no_part(b, f);
-    staged_of(&batch_of(b, 0)->staged, take_table(b, f));
+    staged_for(b, take_table(b, f));
 }
 
 static void take_message(struct batches *b, struct frame *f)

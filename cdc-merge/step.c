@@ -133,9 +133,8 @@ void step_pack(msgpack_packer *pk, const struct step_options *o, const struct st
     struct buf source = {0}, columns = {0}, sql = {0};
     size_t n = make_properties(o, shape, snapshot, properties, &source, &columns);
     bool applies = snapshot || s->nfiles > 0 || s->cleared;
-    bool follows = !snapshot && s->table->after;
 
-    msgpack_pack_map(pk, 10u + (s->defaults != NULL) + (snapshot != NULL) + applies + follows);
+    msgpack_pack_map(pk, 10u + (s->defaults != NULL) + (snapshot != NULL) + applies);
     pack_str(pk, "table");
     msgpack_pack_array(pk, 3);
     pack_str(pk, o->catalog);
@@ -157,10 +156,6 @@ void step_pack(msgpack_packer *pk, const struct step_options *o, const struct st
     pack_files(pk, s);
     pack_str(pk, "rows");
     msgpack_pack_uint64(pk, staged_rows(s));
-    if (follows) {
-        pack_str(pk, "after");
-        msgpack_pack_uint64(pk, s->table->after);
-    }
     if (s->defaults)
         defaults_pack(pk, s);
     if (snapshot) {

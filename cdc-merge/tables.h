@@ -30,7 +30,6 @@ struct table {
     uint32_t oid;
     struct shape *shape;         /* the newest */
     const struct shape *stepped; /* that of its last step in this run; NULL: there was none */
-    uint64_t after; /* the attempt of its snapshot, before which its steps do not run; 0: none */
     UT_hash_handle hh;
 };
 

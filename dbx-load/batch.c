@@ -174,8 +174,6 @@ static void unpack_step(struct batch *b, struct frame *f, struct step *s)
             s->source = text(b, f);
         } else if (is(key, len, "oid")) {
             s->oid = (uint32_t)frame_uint(f);
-        } else if (is(key, len, "after")) {
-            s->after = frame_uint(f);
         } else if (is(key, len, "relation")) {
             if (frame_array(f) != 2)
                 frame_bad(f, "the position of a relation is not LSN and ordinal");

@@ -40,7 +40,6 @@ struct step {
     const char *catalog, *schema, *name; /* of the target table */
     const char *source;                  /* schema.table, for messages */
     uint32_t oid;                        /* of that table */
-    uint64_t after; /* the attempt of the table's snapshot that comes before it; 0: none */
     struct {
         lsn_t lsn;
         uint64_t seq;

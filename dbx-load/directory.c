@@ -106,75 +106,28 @@ void directory_open(struct load *load)
     free(path);
 }
 
-static void write_step(const struct load *load, struct step *s, const char *after)
+static void write_sql(const struct load *load, const struct step *s, const struct fragments *sql,
+                      const char *what)
 {
-    const struct {
-        const struct fragments *sql;
-        const char *name;
-    } kinds[] = {{&s->create, "create"}, {&s->apply, "apply"}};
-
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        if (!kinds[i].sql->n)
-            continue;
-        char *text = batch_sql(kinds[i].sql, load->permit_path);
-        write_file(mem_printf("%s/%s/%s%06llu-%03u-%s.sql", load->directory, load->start.run, after,
-                              (unsigned long long)s->batch->number, s->index, kinds[i].name),
-                   text, strlen(text));
-        free(text);
-    }
-    s->done = true;
+    if (!sql->n)
+        return;
+    char *text = batch_sql(sql, load->permit_path);
+    write_file(mem_printf("%s/%s/%06llu-%03u-%s.sql", load->directory, load->start.run,
+                          (unsigned long long)s->batch->number, s->index, what),
+               text, strlen(text));
+    free(text);
 }
 
-/* What came of its table before this snapshot, in order: named so that it is sorted behind it. */
-static void write_held(struct load *load, const struct batch *snapshot)
-{
-    char *after = mem_printf("%06llu-after-", (unsigned long long)snapshot->number);
-    struct batch **at = &load->held, *b;
-
-    while ((b = *at)) {
-        for (struct step *s = b->steps; s < b->steps + b->nsteps; s++)
-            if (!s->done && s->oid == snapshot->snapshot.oid)
-                write_step(load, s, after);
-        if (batch_is_done(b)) {
-            *at = b->next;
-            batch_free(b);
-        } else {
-            at = &b->next;
-        }
-    }
-    free(after);
-}
-
-static struct batch *hold(struct load *load, struct batch *b)
-{
-    struct batch **at = &load->held, *in_place = batch_new(b->run, b->number, b->lsn);
-
-    while (*at)
-        at = &(*at)->next;
-    *at = b;
-    return in_place;
-}
-
-void directory_free(struct load *load)
-{
-    struct batch *b;
-
-    while ((b = load->held)) {
-        load->held = b->next;
-        batch_free(b);
-    }
-}
-
-struct batch *directory_batch(struct load *load, struct batch *b, struct frame *f)
+void directory_batch(const struct load *load, struct batch *b, struct frame *f)
 {
     char *folder = mem_printf("%s/%s", load->directory, load->start.run);
     char *path = mem_printf("%s/%06llu-manifest.json", folder, (unsigned long long)b->number);
 
-    for (struct step *s = b->steps; s < b->steps + b->nsteps; s++)
-        if (!s->done && !ledger_lacks_snapshot(&load->ledger, s))
-            write_step(load, s, "");
-    if (b->is_snapshot)
-        write_held(load, b);
+    for (unsigned i = 0; i < b->nsteps; i++) {
+        write_sql(load, &b->steps[i], &b->steps[i].create, "create");
+        write_sql(load, &b->steps[i], &b->steps[i].apply, "apply");
+        b->steps[i].done = true;
+    }
     sync_folder(folder);
     int fd = create(path);
     struct stream_out *out = stream_out_new(fd, true);
@@ -186,7 +139,6 @@ struct batch *directory_batch(struct load *load, struct batch *b, struct frame *
     sync_folder(folder);
     free(path);
     free(folder);
-    return batch_is_done(b) ? b : hold(load, b);
 }
 
 static void show_sql(const struct load *load, const struct fragments *sql, const char *when)
@@ -210,8 +162,6 @@ void directory_show(const struct load *load, const struct batch *b)
         const struct step *s = &b->steps[i];
         printf("-- %s to %s.%s.%s: %llu rows in %u files\n", s->source, s->catalog, s->schema,
                s->name, (unsigned long long)s->rows, s->nfiles);
-        if (ledger_lacks_snapshot(&load->ledger, s))
-            printf("-- to be run after the snapshot of the table, which is still to come\n");
         show_sql(load, &s->create, "where the table does not exist");
         show_sql(load, &s->apply, s->create.n ? "where it exists" : "apply");
         if (!s->apply.n)

@@ -4,8 +4,6 @@
  *     DIR/permit-RUN.parquet
  *     DIR/RUN/NAME                        the staged files
  *     DIR/RUN/000001-000-apply.sql        batch and step; -create.sql where there is one
- *     DIR/RUN/000003-after-000002-001-apply.sql    a step of batch 2 that comes after batch 3, the
- *                                         snapshot of its table
  *     DIR/RUN/000001-manifest.json        last, when the rest is complete: the load frame
  *
  * Copied to the staging folder as it is, the statements can be run by hand.
@@ -23,11 +21,8 @@ void directory_open(struct load *load);
 int directory_file(const struct load *load, const char *name);
 void directory_close(int fd);
 
-/* Writes a batch's statements, those that waited for it, and its manifest; marks its steps as done.
- * Steps that wait for a snapshot are kept until it comes. Returns what is to be acknowledged: the
- * batch, or one without steps in place of it. */
-struct batch *directory_batch(struct load *load, struct batch *b, struct frame *f);
-void directory_free(struct load *load); /* what still waits */
+/* Writes a batch's statements and manifest; marks its steps as done. */
+void directory_batch(const struct load *load, struct batch *b, struct frame *f);
 
 /* Prints a batch's statements on stdout. */
 void directory_show(const struct load *load, const struct batch *b);

@@ -54,6 +54,22 @@ static struct step *step_of(const struct ledger *l, const struct state_line *lin
     damaged(l, line);
 }
 
+/* The steps that are left of a batch: their numbers, with commas between them. */
+static void read_left(const struct ledger *l, const struct state_line *line, struct batch *b)
+{
+    const char *p = line->word[4];
+    char *end;
+
+    for (unsigned i = 0; i < b->nsteps; i++)
+        b->steps[i].done = true;
+    for (; *p; p = *end ? end + 1 : end) {
+        unsigned long step = strtoul(p, &end, 10);
+        if (end == p || (*end && *end != ',') || step >= b->nsteps)
+            damaged(l, line);
+        b->steps[step].done = false;
+    }
+}
+
 static void read_batch(struct ledger *l, const struct state_line *line)
 {
     uint64_t n = number(l, line, 1), steps = number(l, line, 3);
@@ -66,6 +82,8 @@ static void read_batch(struct ledger *l, const struct state_line *line)
     for (unsigned i = 0; i < b->nsteps; i++)
         b->steps[i].unsure = true;
     b->acknowledged = !strcmp(line->key, "behind");
+    if (b->acknowledged)
+        read_left(l, line, b);
     ledger_add(l, b);
 }
 
@@ -150,7 +168,8 @@ static void step_lines(struct buf *text, const struct step *s, const char *batch
 
     snprintf(step, sizeof step, "%u", s->index);
     if (s->done) {
-        state_line(text, "done", run, batch, step, NULL);
+        if (!s->batch->acknowledged)
+            state_line(text, "done", run, batch, step, NULL);
         return;
     }
     if (s->version >= 0) {
@@ -162,11 +181,29 @@ static void step_lines(struct buf *text, const struct step *s, const char *batch
                    NULL);
 }
 
+static void batch_lines(struct buf *text, const struct batch *b)
+{
+    char number[24], steps[24];
+    struct buf left = {0};
+
+    snprintf(number, sizeof number, "%llu", (unsigned long long)b->number);
+    snprintf(steps, sizeof steps, "%u", b->nsteps);
+    /* there may be many that are behind: they are a line each */
+    for (unsigned i = 0; b->acknowledged && i < b->nsteps; i++)
+        if (!b->steps[i].done)
+            buf_printf(&left, "%s%u", left.len ? "," : "", i);
+    state_line(text, b->acknowledged ? "behind" : "batch", b->run, number, LSN_TEXT(b->lsn), steps,
+               left.data, NULL);
+    for (unsigned i = 0; i < b->nsteps; i++)
+        step_lines(text, &b->steps[i], number);
+    buf_free(&left);
+}
+
 void ledger_save(const struct ledger *l)
 {
     const struct source *src = &l->source;
     struct buf text = {0};
-    char n[24], m[24];
+    char n[24];
 
     if (src->system)
         state_line(&text, "source", src->system, src->database, src->slot, src->publications, NULL);
@@ -181,14 +218,8 @@ void ledger_save(const struct ledger *l)
         snprintf(n, sizeof n, "%llu", (unsigned long long)l->loaded);
         state_line(&text, "loaded", l->loaded_run, n, NULL);
     }
-    for (const struct batch *b = l->batches; b; b = b->next) {
-        snprintf(n, sizeof n, "%llu", (unsigned long long)b->number);
-        snprintf(m, sizeof m, "%u", b->nsteps);
-        state_line(&text, b->acknowledged ? "behind" : "batch", b->run, n, LSN_TEXT(b->lsn), m,
-                   NULL);
-        for (unsigned i = 0; i < b->nsteps; i++)
-            step_lines(&text, &b->steps[i], n);
-    }
+    for (const struct batch *b = l->batches; b; b = b->next)
+        batch_lines(&text, b);
     for (unsigned i = 0; i < l->nsnapshots; i++) {
         const struct snapshot *s = &l->snapshots[i];
         char oid[24], file[24];
@@ -246,13 +277,6 @@ void ledger_acknowledge(struct ledger *l, struct batch *b)
         l->applied = b->lsn;
     ledger_set(&l->loaded_run, b->run);
     l->loaded = b->number;
-}
-
-bool ledger_lacks_snapshot(const struct ledger *l, const struct step *s)
-{
-    const struct snapshot *known = ledger_snapshot(l, s->oid);
-
-    return s->after > (known ? known->attempt : 0);
 }
 
 struct snapshot *ledger_snapshot(const struct ledger *l, uint32_t oid)

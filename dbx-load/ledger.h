@@ -47,9 +47,6 @@ void ledger_add(struct ledger *l, struct batch *b);
 /* Notes that a batch is acknowledged: it is loaded, and its changes are applied. */
 void ledger_acknowledge(struct ledger *l, struct batch *b);
 
-/* True if the step comes after a snapshot of its table that is not prepared. */
-bool ledger_lacks_snapshot(const struct ledger *l, const struct step *s);
-
 /* The snapshot of this table that is prepared, or NULL. */
 struct snapshot *ledger_snapshot(const struct ledger *l, uint32_t oid);
 

@@ -22,7 +22,6 @@ struct load {
     struct http *http; /* NULL but for SINK_WAREHOUSE */
     struct warehouse warehouse;
     struct ledger ledger; /* ledger.dir is NULL for SINK_SHOW */
-    struct batch *held;   /* SINK_DIRECTORY: those with steps that wait for a snapshot */
 
     struct start start;
     char *host; /* names the target in the state */

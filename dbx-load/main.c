@@ -136,8 +136,7 @@ static bool has_to_finish(const struct load *load)
     return false;
 }
 
-/* Loads until the stream is over and all that was prepared is done, but for what waits for a
- * snapshot that did not come. */
+/* Loads until the stream is over and all that was prepared is done. */
 static void run(struct load *load, struct receive *r)
 {
     struct ledger *l = &load->ledger;
@@ -171,7 +170,7 @@ static void run(struct load *load, struct receive *r)
         ledger_save(l);
     }
     take_all(load, r);
-    while (load->http && (steps_busy(steps) || http_pending(load->http)))
+    while (load->http && (l->batches || http_pending(load->http)))
         http_turn(load->http, -1, -1);
     if (load->sink == SINK_WAREHOUSE)
         recover_leave(load);
@@ -195,7 +194,6 @@ static int check(struct load *load, struct receive *r)
 static void load_free(struct load *load)
 {
     http_free(load->http);
-    directory_free(load);
     ledger_free(&load->ledger);
     start_free(&load->start);
     buf_free(&load->permit);

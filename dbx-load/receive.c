@@ -261,14 +261,6 @@ static void note_snapshot(struct ledger *l, struct batch *b)
         table_free(t);
 }
 
-/* What has been loaded is done with. But what came of a table before its snapshot was dropped with
- * the run: where that is replayed, to its end this time, it is wanted. */
-static void skip_steps(const struct ledger *l, struct batch *b)
-{
-    for (unsigned i = 0; i < b->nsteps; i++)
-        b->steps[i].done = !ledger_lacks_snapshot(l, &b->steps[i]);
-}
-
 static void prepare(struct receive *r, struct frame *f)
 {
     struct load *load = r->load;
@@ -280,16 +272,13 @@ static void prepare(struct receive *r, struct frame *f)
     r->number = b->number;
     if (load->sink == SINK_SHOW) {
         directory_show(load, b);
-        if (b->is_snapshot)
-            note_snapshot(l, b);
         batch_free(b);
         return;
     }
-    bool covered = is_covered(l, b, f);
-    if (covered)
-        skip_steps(l, b);
-    if (covered && batch_is_done(b)) {
+    if (is_covered(l, b, f)) {
         msg_info("loaded before, skipped batch=%llu", (unsigned long long)b->number);
+        for (unsigned i = 0; i < b->nsteps; i++)
+            b->steps[i].done = true;
         purge_done(load, b);
         ledger_add(l, batch_new(b->run, b->number, 0)); /* it counts, in its turn */
         batch_free(b);
@@ -298,11 +287,11 @@ static void prepare(struct receive *r, struct frame *f)
     }
     require_modes(l, b);
     if (b->nsteps && load->sink == SINK_DIRECTORY)
-        b = directory_batch(load, b, f);
+        directory_batch(load, b, f);
     else if (b->nsteps)
         batch_save(b, l->dir, f);
     /* Only now: who fails saves the ledger, and it must not say more than there is. */
-    if (b->lsn > l->prepared)
+    if (b->lsn)
         l->prepared = b->lsn;
     if (b->is_snapshot)
         note_snapshot(l, b);

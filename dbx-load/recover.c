@@ -14,20 +14,6 @@
 
 #define PERMIT "permit-"
 
-static void drop_orphans(struct ledger *l)
-{
-    unsigned n = 0;
-
-    for (struct batch *b = l->batches; b; b = b->next)
-        for (unsigned i = 0; i < b->nsteps; i++)
-            if (!b->steps[i].done && ledger_lacks_snapshot(l, &b->steps[i])) {
-                b->steps[i].done = true;
-                n++;
-            }
-    if (n)
-        msg_info("dropped what came of tables that were not read to their end steps=%u", n);
-}
-
 /* ------------------------------------------------------------------ statements with known ids */
 
 static void settled(struct statement *st)
@@ -179,7 +165,6 @@ static void fence_tables(struct load *load)
 
 void recover_fence(struct load *load)
 {
-    drop_orphans(&load->ledger);
     settle_statements(load);
     delete_permits(load);
     fence_tables(load);

@@ -1,9 +1,6 @@
 /*
  * What a start does before anything new: whatever an earlier run left is settled.
  *
- * Steps that wait for a snapshot that has not come are dropped: the reading of their table was
- * given up with the run, and it is read again as of later than they are.
- *
  * The order is the point. Statements whose ids are known are brought to their end; then the permits
  * of earlier starts go, so that a statement that is still queued fails when it reads its own; then
  * every table with an unfinished step gets a property commit, which aborts a statement that is

@@ -511,23 +511,6 @@ static struct table *table_of(struct steps *s, struct step *step)
     return step->table;
 }
 
-/* Whether a snapshot of its table has to be applied before the step: one that it comes after, or
- * one that stands before it. */
-static bool waits(const struct ledger *l, const struct step *step)
-{
-    bool before = true;
-
-    if (ledger_lacks_snapshot(l, step))
-        return true;
-    for (const struct batch *b = l->batches; b; b = b->next) {
-        before &= b != step->batch;
-        if (b->is_snapshot && b != step->batch && b->snapshot.oid == step->oid &&
-            (before || b->snapshot.attempt <= step->after) && !batch_is_done(b))
-            return true;
-    }
-    return false;
-}
-
 /* Whether the shape of the one is older than that of the other. */
 static bool is_older(const struct step *a, const struct step *b)
 {
@@ -538,17 +521,16 @@ static bool is_older(const struct step *a, const struct step *b)
 
 /*
  * Whether a step that is not done has to come before another, of the same batch or a later one. It
- * is of the same table (which may have another name there), unless it waits for a snapshot, as the
- * other may. Or of a table that has its name there: in a batch these stand in any order, and the
- * one whose shape is older had the name first. Or both get new names: in the order of the source,
- * for they may want each other's.
+ * is of the same table (which may have another name there). Or of a table that has its name there:
+ * in a batch these stand in any order, and the one whose shape is older had the name first. Or both
+ * get new names: in the order of the source, for they may want each other's.
  */
 static bool comes_first(struct steps *s, struct step *o, const struct step *step)
 {
     bool earlier = o->batch != step->batch;
 
     if (o->oid == step->oid)
-        return (earlier || o->index < step->index) && !waits(&s->load->ledger, o);
+        return earlier || o->index < step->index;
     if (!earlier && !is_older(o, step))
         return false;
     const struct table *there = table_of(s, o);
@@ -568,14 +550,25 @@ static bool comes_later(struct steps *s, const struct step *step)
     return false;
 }
 
-/* The first step that may begin: it waits for no snapshot, and for no other step. */
+/* Whether one more job may go to a table that is behind: one is kept for the others. */
+static bool has_job_for_behind(const struct steps *s)
+{
+    unsigned n = 1;
+
+    for (const struct table *t = s->tables; t; t = t->hh.next)
+        n += t->step && t->step->batch->acknowledged;
+    return n == 1 || n < s->load->jobs;
+}
+
+/* The first step that may begin: it waits for no other step. */
 static struct step *next_step(struct steps *s)
 {
+    bool behind = has_job_for_behind(s);
+
     for (struct batch *b = s->load->ledger.batches; b; b = b->next)
-        for (unsigned i = 0; i < b->nsteps; i++) {
+        for (unsigned i = 0; i < b->nsteps && (behind || !b->acknowledged); i++) {
             struct step *step = &b->steps[i];
-            if (!step->done && !table_of(s, step)->step && !waits(&s->load->ledger, step) &&
-                !comes_later(s, step))
+            if (!step->done && !table_of(s, step)->step && !comes_later(s, step))
                 return step;
         }
     return NULL;
@@ -592,17 +585,18 @@ void steps_start(struct steps *s)
     }
 }
 
-bool steps_busy(const struct steps *s)
-{
-    return s->busy;
-}
-
 /* ------------------------------------------------------------------ acknowledging */
 
-/* Whether nothing waits for the step: it is done, or of a table that is being read. */
+/* Whether the batch need not wait for the step: it is done, or of a table whose snapshot is being
+ * applied. */
 static bool is_free(const struct ledger *l, const struct step *step)
 {
-    return step->done || step->batch->is_snapshot || waits(l, step);
+    if (step->done || step->batch->is_snapshot)
+        return true;
+    for (const struct batch *b = l->batches; b != step->batch; b = b->next)
+        if (b->is_snapshot && b->snapshot.oid == step->oid && !batch_is_done(b))
+            return true;
+    return false;
 }
 
 /* A table that is behind may stay so as long as it gains on what is left to it. */

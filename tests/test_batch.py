@@ -247,8 +247,8 @@ def test_changes_from_before_a_snapshot_close_before_it():
 
 
 def test_changes_come_between_the_rows_of_a_snapshot():
-    """Also of its table: they are in the parts of all changes. And rows come within transactions,
-    and as many as fit."""
+    """Also of its table: these are in parts of their own. And the snapshot may end in a transaction,
+    but its batch closes at a commit, behind the batch of all changes up to there."""
     rows = [["insert", KEYED, 80, 0, [str(i), "x"]] for i in range(4)]
     first = transaction(90, ("update", KEYED, ["1", "y"], None), ("insert", KEYLESS, ["p", "q"]))
     second = transaction(100, ("delete", KEYED, ["2", None]), ("insert", KEYED, ["9", "z"]))
@@ -275,16 +275,53 @@ def test_changes_come_between_the_rows_of_a_snapshot():
         ["part", 3, 0],
         ["upsert", KEYED, 90, 1, T0 + 90, ["1", "y"], None],
         ["remove", KEYED, 100, 1, T0 + 100, ["2", None]],
-        ["net", KEYLESS, 90, 2, T0 + 90, ["p", "q"], 1],
-        ["part-end", 3, 3],
-        ["part", 4, KEYED], read[3], ["part-end", 4, 1],
-        ["snapshot-batch", 3, KEYED, 2, 80, T0, 4],
-        ["part", 5, 0],
         ["upsert", KEYED, 100, 2, T0 + 100, ["9", "z"], None],
-        ["part-end", 5, 1],
-        ["batch", 4, 65, 105, T0 + 100],
+        ["part-end", 3, 3],
+        ["part", 4, 0],
+        ["net", KEYLESS, 90, 2, T0 + 90, ["p", "q"], 1],
+        ["part-end", 4, 1],
+        ["batch", 3, 65, 105, T0 + 100],
+        ["part", 5, KEYED], read[3], ["part-end", 5, 1],
+        ["snapshot-batch", 4, KEYED, 2, 80, T0, 4],
         ["end", 105],
     ]  # fmt: skip
+
+
+def test_changes_of_a_table_gather_while_it_is_read():
+    """They are folded across batches, and none is closed for them."""
+    out = batch(
+        [
+            *OPENING,
+            ["snapshot", KEYED, 2, 80, T0],
+            *transaction(90, ("insert", KEYED, ["1", "x"])),
+            *transaction(100, ("insert", KEYLESS, ["p", "q"])),
+            *transaction(110, ("update", KEYED, ["1", "y"], None)),
+            *transaction(120, ("insert", KEYLESS, ["p", "q"])),
+            ["snapshot-end", KEYED, 2, 80, 0],
+            *transaction(130, ("insert", KEYED, ["2", "x"])),
+            ["end", 135],
+        ],
+        "--min-interval", "0s",
+    )  # fmt: skip
+    kinds = ("upsert", "net", "snapshot-batch")
+    assert [[f[0], *f[2:4]] for f in out if f[0] in kinds] == [
+        ["net", 100, 1],
+        ["net", 120, 1],
+        ["upsert", 110, 1],
+        ["snapshot-batch", KEYED, 2],
+        ["upsert", 130, 1],
+    ]
+    ends = [f[3] for f in out if f[0] == "batch"]
+    assert 125 in ends and ends[-1] == 135
+
+
+def test_a_snapshot_that_does_not_end_leaves_nothing():
+    opening = [*OPENING, ["snapshot", KEYED, 2, 80, T0]]
+    change = transaction(90, ("insert", KEYED, ["1", "x"]))
+    out = changes_of(batch([*opening, *change, ["end", 95]]))
+    assert out == [START, opening[-1], ["batch", 2, 50, 95, T0 + 90], ["end", 95]]
+    out = changes_of(batch([*opening, *change[:-1], ["snapshot-end", KEYED, 2, 80, 0], ["end", 50]]))
+    assert out == [START, opening[-1], ["end", 50]]
 
 
 def test_changes_of_a_dropped_table_close_before_the_snapshot_of_one_of_its_name():
@@ -674,6 +711,7 @@ IMPOSSIBLE = {
     "snapshot with rows lost": [*OPENING, ["snapshot", KEYED, 1, 50, T0], ["snapshot-end", KEYED, 1, 50, 1]],
     "snapshot inside its table's transaction": [*OPENING, *transaction(60, ("insert", KEYED, ["1", "x"]))[:-1], ["snapshot", KEYED, 1, 60, T0]],
     "change from before the snapshot": [*OPENING, ["snapshot", KEYED, 1, 80, T0], *transaction(70, ("insert", KEYED, ["1", "x"]))[:-1]],
+    "row behind the end of its snapshot": [*OPENING, ["snapshot", KEYED, 1, 50, T0], ["begin", 60, T0, 1], ["snapshot-end", KEYED, 1, 50, 0], ["insert", KEYED, 50, 0, ["1", "x"]]],
     "snapshot of another attempt": [*OPENING, ["snapshot", KEYED, 1, 50, T0], ["snapshot-end", KEYED, 2, 50, 0]],
     "a shape to be had of an unannounced table": [*OPENING[:2], ["define", KEYED]],
     "a shape to be had inside a transaction": [*OPENING, BEGIN, ["define", KEYED]],

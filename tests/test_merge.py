@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 
 from lib.merge import (
-    BINARY, UNCHANGED, column, convert, numeric, pack, relation, run, snapshot_frames, start,
+    BINARY, UNCHANGED, column, convert, numeric, pack, relation, run, snapshot, start,
 )  # fmt: skip
 
 COLUMNS = [column(1, "id", "integer", key=True), column(2, "v", "text")]
@@ -75,7 +75,7 @@ def test_a_batch_without_parts_has_no_steps():
 
 
 def test_a_snapshot_of_an_empty_table_has_its_step():
-    [load] = convert([start(), TABLE, *snapshot_frames(1, 9, 2, 100, 5, 0), END]).loads
+    [load] = convert([start(), TABLE, *snapshot(1, 9, 2, 100, 5, 0), END]).loads
     assert (load["from"], load["lsn"], load["time"]) == (0, 0, 5)
     assert load["snapshot"] == {
         "oid": 9,
@@ -245,9 +245,9 @@ def test_columns_that_the_table_had_in_the_step_before_need_no_default():
         return relation(9, "public", "t", [COLUMNS[0], *columns], lsn=lsn)
 
     steps = steps_of(
-        *(shape(1, 2), *snapshot_frames(1, 9, 1, 100, 0, 0), ["define", 9], BATCH),
+        *(shape(1, 2), *snapshot(1, 9, 1, 100, 0, 0), ["define", 9], BATCH),
         *(shape(2, 2, 3), shape(3, 2, 3, 4), ["define", 9], shape(4, 2, 5), ["define", 9], BATCH),
-        *(shape(5, 2, 3), *snapshot_frames(4, 9, 2, 100, 0, 0)),
+        *(shape(5, 2, 3), *snapshot(4, 9, 2, 100, 0, 0)),
     )
     columns = [step.get("defaults", {"columns": []})["columns"] for step in sum(steps, [])]
     assert [[attnum for attnum, *_ in some] for some in columns] == [[], [], [3, 4], [5], []]
@@ -267,9 +267,9 @@ def test_a_default_that_cannot_be_held_stops_only_in_a_key():
 
 def test_a_snapshot_has_one_shape():
     part = [["part", 1, 9], ["upsert", 9, 50, 0, 0, ["1", "x"], None], ["part-end", 1, 1]]
-    fails([start(), TABLE, *part, WIDE], 65, "in the middle of its snapshot")
-    end = snapshot_frames(1, 9, 1, 50, 0, 1)
-    assert run([start(), TABLE, *part, TABLE, *end, END])[0] == 0
+    begin = ["snapshot", 9, 1, 50, 0]
+    fails([start(), TABLE, begin, *part, WIDE], 65, "in the middle of its snapshot")
+    assert run([start(), TABLE, *snapshot(1, 9, 1, 50, 0, 1, *part, TABLE), END])[0] == 0
 
 
 # ---------------------------------------------------------------- batches and snapshots
@@ -279,12 +279,12 @@ def test_parts_of_a_snapshot_and_of_the_changes_keep_apart():
     other = relation(8, "public", "u", COLUMNS)
     output = convert(
         [
-            *(start(), TABLE, other),
+            *(start(), TABLE, other, ["snapshot", 8, 1, 50, 0]),
             *(["part", 1, 8], ["upsert", 8, 50, 0, 0, ["1", "x"], None], ["part-end", 1, 1]),
             *(["part", 2, 0], ROW, ["part-end", 2, 1]),
             *(["part", 3, 8], ["upsert", 8, 50, 0, 0, ["2", "x"], None], ["part-end", 3, 1]),
             BATCH,
-            *snapshot_frames(2, 8, 1, 50, 0, 2),
+            ["snapshot-batch", 2, 8, 1, 50, 0, 2],
             END,
         ]
     )
@@ -294,20 +294,27 @@ def test_parts_of_a_snapshot_and_of_the_changes_keep_apart():
     ]
 
 
-def test_steps_say_which_snapshot_they_come_after():
-    """From where it begins, but for its own; those of other tables come after none."""
+def test_changes_since_a_snapshot_are_steps_of_its_batch():
+    """Until it closes; those before and after are in the batches of all changes."""
     other = relation(8, "public", "u", COLUMNS)
-    snapshot, closing = snapshot_frames(2, 9, 7, 50, 0, 1)
-    batches = [["batch", number, 90 + number, 91 + number, 0] for number in (1, 3, 4)]
-    changes = [["define", 9], ["define", 8]]
-    steps = steps_of(
-        *(TABLE, other, *changes, batches[0], snapshot, *changes, batches[1], closing),
-        *(*changes, batches[2]),
+    part = [["part", 1, 0], ROW, ["upsert", 8, 100, 2, 0, ["1", "x"], None], ["part-end", 1, 2]]
+    read = [["part", 1, 9], ["upsert", 9, 50, 0, 0, ["1", "x"], None], ["part-end", 1, 1]]
+    batches = [["batch", number, 90 + number, 91 + number, 0] for number in (1, 2, 4)]
+    opening, *rest, closing = snapshot(3, 9, 7, 50, 0, 1, *part, *read, batches[1], *part)
+    output = convert(
+        [start(), TABLE, other, *part, batches[0], opening, *rest, closing, *part, batches[2], END]
     )
-    assert [[(step["oid"], step.get("after")) for step in some] for some in steps] == [
-        [(9, None), (8, None)], [(9, 7), (8, None)], [(9, None)], [(9, 7), (8, None)],
-    ]  # fmt: skip
-    fails([start(), TABLE, ["define", 9], snapshot], 65, "the open batch has changes of its table")
+    steps = [[(step["oid"], step["files"]) for step in load["steps"]] for load in output.loads]
+    assert steps == [
+        [(9, ["1-9.parquet"]), (8, ["2-8.parquet"])],
+        [(8, ["4-8.parquet"])],
+        [(9, ["5-9.parquet"]), (9, ["3-9.parquet", "6-9.parquet"])],
+        [(8, ["7-8.parquet", "9-8.parquet"]), (9, ["8-9.parquet"])],
+    ]
+    assert ["create" in step for step in output.loads[2]["steps"]] == [True, False]
+    fails([start(), TABLE, ["define", 9], opening], 65, "the open batch has changes of its table")
+    fails([start(), TABLE, opening, opening], 65, "open already")
+    fails([start(), TABLE, *read], 65, "no snapshot of this table is open")
 
 
 def test_names_go_where_namespace_and_prefix_say():
@@ -343,7 +350,7 @@ def test_types_of_columns():
     ]
 
     def types(*options):
-        stream = [start(), relation(9, "s", "t", kinds), *snapshot_frames(1, 9, 1, 1, 0, 0), END]
+        stream = [start(), relation(9, "s", "t", kinds), *snapshot(1, 9, 1, 1, 0, 0), END]
         return [c[1] for c in convert(stream, *options).loads[0]["steps"][0]["columns"][:6]]
 
     decimals = ["DECIMAL(38,2)", "DECIMAL(5,5)", "DECIMAL(8,0)", "STRING"]

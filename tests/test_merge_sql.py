@@ -11,10 +11,8 @@ import random
 
 import pytest
 
-from lib import databricks
-from lib.merge import (
-    UNCHANGED, Loader, column, convert, numeric, relation, snapshot_frames, start,
-)  # fmt: skip
+from lib import databricks, merge
+from lib.merge import UNCHANGED, Loader, column, convert, numeric, relation, start
 
 WORLDS = 150
 SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else range(int(os.environ.get("SEEDS", 1)))
@@ -183,7 +181,7 @@ class History:
         for i in range(parts):
             frames += self.one_part(self.oid, rows[i::parts])
         time = self.at(0)[2]
-        return [*frames, *snapshot_frames(self.number, self.oid, 1, self.lsn, time, len(rows))]
+        return merge.snapshot(self.number, self.oid, 1, self.lsn, time, len(rows), *frames)
 
     def vanish(self):
         """Some rows go, which nobody but the next snapshot says."""
@@ -318,11 +316,10 @@ def test_a_table_without_a_key_stays_the_same_multiset(warehouse, catalog, seed)
                 if count:
                     frames.append(["net", 7, lsn, 2 + i, 0, [str(x), y, d], count])
             frames.append(["part-end", i + 1, len(net)])
-        frames += (
-            snapshot_frames(number, 7, 1, lsn, 0, 0)
-            if snapshot
-            else [["batch", number, lsn - 10, lsn, 0]]
-        )
+        if snapshot:
+            frames = merge.snapshot(number, 7, 1, lsn, 0, 0, *frames)
+        else:
+            frames.append(["batch", number, lsn - 10, lsn, 0])
         output = convert(
             [start(run=f"r{number}"), shape, *frames, ["end", lsn]], catalog=catalog
         )
@@ -375,7 +372,7 @@ class Table:
         self.number += 1
         frames = [["upsert", 9, 100, 0, 0, list(row), None] for row in rows]
         frames = [["part", 1, 9], *frames, ["part-end", 1, len(rows)]] if rows else []
-        frames += snapshot_frames(self.number, 9, 1, 100, 0, len(rows))
+        frames = merge.snapshot(self.number, 9, 1, 100, 0, len(rows), *frames)
         return self.loader.load(self.output(*frames, options=options))
 
     def batch(self, *frames, options=()):

@@ -230,17 +230,18 @@ def test_soft_deletes_make_a_truncate_the_end_of_every_row():
 KEY, DATE = merge.column(1, "id", "integer", key=True), merge.column(2, "d", "date")
 
 
-def merged(*frames, end=(("batch", 1, 90, 110, 7),), **choices):
+def merged(*frames, snapshot=False, **choices):
     """What cdc-merge makes of a part of one table: its file's rows, and the step."""
-    owner = 0 if len(end) == 1 else 9
+    part = [["part", 1, 9 if snapshot else 0], *frames, ["part-end", 1, len(frames)]]
     out = merge.convert(
         [
             merge.start(),
             merge.relation(9, "public", "t", [KEY, DATE], **choices),
-            ["part", 1, owner],
-            *frames,
-            ["part-end", 1, len(frames)],
-            *end,
+            *(
+                merge.snapshot(1, 9, 1, 100, 7, len(frames), *part)
+                if snapshot
+                else (*part, ["batch", 1, 90, 110, 7])
+            ),
             ["end", 110],
         ]
     )
@@ -274,8 +275,7 @@ def test_events_become_rows_whatever_their_key():
 
 
 def test_a_snapshot_of_events_is_appended_and_nothing_goes():
-    end = merge.snapshot_frames(1, 9, 1, 100, 7, 1)
-    _, step = merged(["event", 9, 100, 0, 7, "r", ["1", None]], end=end, mode="append")
+    _, step = merged(["event", 9, 100, 0, 7, "r", ["1", None]], snapshot=True, mode="append")
     assert step["create"][0].startswith("CREATE TABLE")
     assert step["apply"][0].startswith("INSERT INTO")
 

@@ -5,7 +5,8 @@ import json
 import os
 import random
 
-from lib.merge import UNCHANGED, column, relation, snapshot_frames
+from lib import merge
+from lib.merge import UNCHANGED, column, relation
 from test_merge_sql import Table
 
 VARIANT = ("--json-type", "variant")
@@ -104,11 +105,9 @@ def test_nested_values_go_through_every_statement_of_a_table_without_a_key(wareh
     def snapshot(*rows):
         table.number += 1
         frames = [["net", 9, 100, 0, 0, row, 1] for row in rows]
-        end = snapshot_frames(table.number, 9, 1, 100, 0, len(rows))
-        output = table.output(
-            ["part", 1, 9], *frames, ["part-end", 1, len(rows)], *end, options=OPTIONS
-        )
-        table.loader.load(output)
+        part = [["part", 1, 9], *frames, ["part-end", 1, len(rows)]]
+        frames = merge.snapshot(table.number, 9, 1, 100, 0, len(rows), *part)
+        table.loader.load(table.output(*frames, options=OPTIONS))
 
     beyond = [None] * 6 + [beyond_shown("a", "n", "j", "js")]
     snapshot(FULL, EMPTY)

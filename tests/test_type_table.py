@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from lib.merge import Output, column, convert, relation, snapshot_frames, start
+from lib.merge import Output, column, convert, relation, snapshot, start
 from lib.pipeline import BIN
 from lib.postgres import version
 
@@ -104,7 +104,7 @@ def test_types_of_pgvector_become_what_the_readme_says(type_):
         column(1, "v", f"public.{type_}(3)", basename=type_),
         column(2, "a", f"public.{type_}[]", array=True),
     ]
-    frames = [start(), relation(9, "public", "t", columns), *snapshot_frames(1, 9, 1, 5, 0, 0)]
+    frames = [start(), relation(9, "public", "t", columns), *snapshot(1, 9, 1, 5, 0, 0)]
     [step] = convert([*frames, ["end", 5]]).loads[0]["steps"]
     assert [c[1] for c in step["columns"][:2]] == [USUAL[type_], "ARRAY<STRING>"]
 

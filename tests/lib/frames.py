@@ -115,17 +115,16 @@ class Stream:
         }
         return {**found, "pgcdc.batch": f"{self.run}-{batch}"} if batch else found
 
-    def step(self, name, rows, key=("id",), columns=(), snapshot_of=None, after=None):
-        """A step that merges rows (or, without a key, inserts them); stages the file before. after:
-        the attempt of the snapshot that it comes after."""
+    def step(self, name, rows, key=("id",), columns=(), snapshot_of=None):
+        """A step that merges rows (or, without a key, inserts them); stages the file before."""
         files = [self.file(rows)]
-        opening, closing = self.permitted(files)
+        before, after = self.permitted(files)
         table = self.table(name)
         shape = self.definition(name, columns, snapshot_of)
         if key:
             apply = [
-                f"MERGE INTO {table} AS t USING {opening}",
-                f"{closing} AS s ON t.id = s.id"
+                f"MERGE INTO {table} AS t USING {before}",
+                f"{after} AS s ON t.id = s.id"
                 " WHEN MATCHED AND s._cdc_lsn > t._cdc_lsn AND s._op = 'd' THEN DELETE"
                 " WHEN MATCHED AND s._cdc_lsn > t._cdc_lsn"
                 " THEN UPDATE SET v = s.v, _cdc_lsn = s._cdc_lsn"
@@ -133,19 +132,17 @@ class Stream:
                 " THEN INSERT (id, v, _cdc_lsn) VALUES (s.id, s.v, s._cdc_lsn)",
             ]
         else:
-            apply = [f"INSERT INTO {table} (id, v, _cdc_lsn) SELECT id, v, _cdc_lsn FROM {opening}",
-                     closing]  # fmt: skip
+            apply = [f"INSERT INTO {table} (id, v, _cdc_lsn) SELECT id, v, _cdc_lsn FROM {before}",
+                     after]  # fmt: skip
         step = {
             **shape, "key": list(key), "files": files, "rows": len(rows), "apply": apply,
         }  # fmt: skip
-        if after:
-            step["after"] = after
         if snapshot_of:
             pairs = ", ".join(f"{literal(k)} = {literal(v)}" for k, v in shape["properties"].items())
             step["create"] = [
                 f"CREATE TABLE {table} USING DELTA TBLPROPERTIES ({pairs})"
-                f" AS SELECT id, v, _cdc_lsn FROM {opening}",
-                closing,
+                f" AS SELECT id, v, _cdc_lsn FROM {before}",
+                after,
             ]
         return step
 
@@ -170,10 +167,11 @@ class Stream:
             "batch": number, "from": start, "lsn": end, "time": 0, "steps": list(steps),
         })  # fmt: skip
 
-    def snapshot(self, number, name, lsn, rows, attempt=1, key=("id",)):
+    def snapshot(self, number, name, lsn, rows, *changes, attempt=1, key=("id",)):
+        """changes: steps with what came since, which are applied after it."""
         step = self.step(name, rows, key=key, snapshot_of=number)
         return self.add("load", {
-            "batch": number, "from": 0, "lsn": 0, "time": 0, "steps": [step],
+            "batch": number, "from": 0, "lsn": 0, "time": 0, "steps": [step, *changes],
             "snapshot": {"oid": oid_of(name), "attempt": attempt, "lsn": lsn, "schema": "public",
                          "table": name, "relfilenode": 5},
         })  # fmt: skip

@@ -77,12 +77,10 @@ def relation(oid, schema, table, columns, lsn=1, seq=0, **choices):
     return ["relation", lsn, seq, oid, definition]
 
 
-def snapshot_frames(number, oid, attempt, lsn, time, rows):
-    """What stands around the parts of a snapshot, if nothing else of its table stands there."""
-    return [
-        ["snapshot", oid, attempt, lsn, time],
-        ["snapshot-batch", number, oid, attempt, lsn, time, rows],
-    ]
+def snapshot(number, oid, attempt, lsn, time, rows, *parts):
+    """The parts of a snapshot and what stands around them."""
+    closing = ["snapshot-batch", number, oid, attempt, lsn, time, rows]
+    return [["snapshot", oid, attempt, lsn, time], *parts, closing]
 
 
 def pack(frames):

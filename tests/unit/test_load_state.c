@@ -262,6 +262,31 @@ static void ledger_comes_back_as_it_was(void **state)
     ledger_free(&is);
 }
 
+static void batch_that_is_behind_comes_back_with_the_steps_that_are_left(void **state)
+{
+    struct ledger was = {.dir = dir}, is;
+
+    (void)state;
+    ledger_add(&was, saved_batch("run", 3, 150));
+    ledger_add(&was, saved_batch("run", 4, 160));
+    was.batches->steps[0].done = true;
+    was.batches->steps[1].version = 12;
+    ledger_acknowledge(&was, was.batches);
+    ledger_save(&was);
+
+    ledger_read(&is, dir);
+    assert_int_equal(is.applied, 150);
+    assert_int_equal(is.loaded, 3);
+    assert_true(is.batches->acknowledged);
+    assert_true(is.batches->steps[0].done);
+    assert_false(is.batches->steps[1].done);
+    assert_int_equal(is.batches->steps[1].version, 12);
+    assert_false(is.batches->next->acknowledged);
+    assert_false(is.batches->next->steps[0].done);
+    ledger_free(&was);
+    ledger_free(&is);
+}
+
 static void manifests_that_the_state_does_not_name_go(void **state)
 {
     struct batch *kept = saved_batch("run", 20, 100), *gone = saved_batch("run", 21, 101);
@@ -414,6 +439,7 @@ int main(void)
         cmocka_unit_test(frame_with_an_unsafe_file_is_refused),
         cmocka_unit_test(step_without_its_oid_is_refused),
         cmocka_unit_test(ledger_comes_back_as_it_was),
+        cmocka_unit_test(batch_that_is_behind_comes_back_with_the_steps_that_are_left),
         cmocka_unit_test(manifests_that_the_state_does_not_name_go),
         cmocka_unit_test(state_of_another_source_is_refused),
         cmocka_unit_test(table_gets_the_columns_that_it_lacks),
