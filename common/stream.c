@@ -375,7 +375,7 @@ void start_pack(struct stream_out *out, const struct start *s)
     msgpack_pack_int(pk, STREAM_VERSION);
     pack_str(pk, s->run);
     pack_str(pk, s->pipeline);
-    msgpack_pack_map(pk, 4);
+    msgpack_pack_map(pk, 4 + s->anew);
     pack_str(pk, "system");
     pack_str(pk, s->source.system);
     pack_str(pk, "database");
@@ -384,6 +384,10 @@ void start_pack(struct stream_out *out, const struct start *s)
     pack_str(pk, s->source.slot);
     pack_str(pk, "publications");
     publications_pack(pk, s->source.publications);
+    if (s->anew) {
+        pack_str(pk, "anew");
+        msgpack_pack_true(pk);
+    }
     if (s->check)
         msgpack_pack_unsigned_int(pk, s->failures);
     stream_done(out);
@@ -429,6 +433,8 @@ void start_unpack(struct frame *f, struct start *s)
             *to = frame_strdup(f);
         else if (len == 12 && !memcmp(key, "publications", len) && !s->source.publications)
             s->source.publications = publications_unpack(f);
+        else if (len == 4 && !memcmp(key, "anew", len))
+            s->anew = frame_bool(f);
         else
             frame_any(f);
     }

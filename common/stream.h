@@ -115,6 +115,7 @@ struct start {
     unsigned failures; /* of a check */
     char *run, *pipeline;
     struct source source;
+    bool anew; /* changes are missing before it, and all tables are read again */
 };
 
 void start_pack(struct stream_out *out, const struct start *s); /* whole frame, not flushed */

@@ -40,15 +40,15 @@ static void same_publications(const struct ledger *l, const char *known, const c
             const char *b = oid_of(given, p, name - 1, &new);
             if (a && b && (old != new || memcmp(a, b, old)))
                 msg_die(EX_CONFIG,
-                        "publication %.*s was recreated, and changes made in between are lost; "
-                        "move the state folder away to read the tables again dir=%s",
+                        "publication %.*s was recreated, and changes made in between are lost: "
+                        "pgcdc-read --on-slot-loss resnapshot reads all tables again dir=%s",
                         (int)name - 1, p, l->dir);
         }
         p += n + (p[n] == ',');
     }
 }
 
-void claim_ledger(struct ledger *l, const struct source *source, const char *host,
+void claim_ledger(struct ledger *l, const struct start *start, const char *host,
                   const char *catalog, const char *namespace, const char *staging)
 {
     static const char other_source[] = "give this pipeline a --state folder of its own, or move "
@@ -56,11 +56,14 @@ void claim_ledger(struct ledger *l, const struct source *source, const char *hos
     static const char other_target[] = "give this target a --state folder of its own, or go back "
                                        "to the one before";
 
+    const struct source *source = &start->source;
+
     if (l->host) {
         same(l, "cluster", l->source.system, source->system, other_source);
         same(l, "database", l->source.database, source->database, other_source);
         same(l, "slot", l->source.slot, source->slot, other_source);
-        same_publications(l, l->source.publications, source->publications);
+        if (!start->anew)
+            same_publications(l, l->source.publications, source->publications);
         same(l, "workspace", l->host, host, other_target);
         same(l, "catalog", l->catalog, catalog, other_target);
         same(l, "namespace", l->namespace, namespace, other_target);

@@ -164,6 +164,8 @@ static void run(struct load *load, struct receive *r)
     if (keeps_state) { /* numbers begin anew with the run */
         ledger_set(&l->loaded_run, load->start.run);
         l->loaded = 0;
+        if (load->start.anew) /* and what it begins with does not join on to what there is */
+            l->prepared = l->applied = 0;
         l->open = true;
         ledger_save(l);
     }
@@ -237,7 +239,7 @@ int main(int argc, char **argv)
             msg_die(EX_USAGE, "--state DIR (or CDC_STATE) is needed: it says what has been loaded");
         receive_target(r);
         if (keeps_state) {
-            claim_ledger(&load.ledger, &load.start.source, load.host, load.catalog, load.namespace,
+            claim_ledger(&load.ledger, &load.start, load.host, load.catalog, load.namespace,
                          load.staging);
             fail_record(ledger_record_error, &load.ledger);
         }

@@ -24,6 +24,8 @@ static const char help[] =
     "                     never: changes only; only: what the tables hold, then end\n"
     "  --snapshot-jobs N  connections that read tables (2)\n"
     "  --refresh GLOB     read these tables again at this start; may be repeated\n"
+    "  --on-slot-loss DO  where changes are lost: fail (default), or resnapshot: make the slot\n"
+    "                     anew and read all tables again\n"
     "  --create-slot      create the slot if there is none\n"
     "  --drop-slot        drop the slot, and do nothing else\n"
     "  --once             end when everything written to the WAL before the start is loaded\n"
@@ -39,6 +41,7 @@ enum {
     OPT_SNAPSHOT,
     OPT_SNAPSHOT_JOBS,
     OPT_REFRESH,
+    OPT_ON_SLOT_LOSS,
     OPT_CREATE_SLOT,
     OPT_DROP_SLOT,
     OPT_ONCE,
@@ -56,6 +59,7 @@ static const struct option options[] = {
     {"snapshot", required_argument, NULL, OPT_SNAPSHOT},
     {"snapshot-jobs", required_argument, NULL, OPT_SNAPSHOT_JOBS},
     {"refresh", required_argument, NULL, OPT_REFRESH},
+    {"on-slot-loss", required_argument, NULL, OPT_ON_SLOT_LOSS},
     {"create-slot", no_argument, NULL, OPT_CREATE_SLOT},
     {"drop-slot", no_argument, NULL, OPT_DROP_SLOT},
     {"once", no_argument, NULL, OPT_ONCE},
@@ -154,6 +158,8 @@ static void check_together(const struct arguments *a)
         msg_die(EX_USAGE, "--publication is missing; see pgcdc-read --help");
     if (a->once && a->until)
         msg_die(EX_USAGE, "--once and --until exclude each other");
+    if (a->resnapshot && a->snapshot != SNAPSHOT_INITIAL)
+        msg_die(EX_USAGE, "--on-slot-loss resnapshot wants --snapshot initial");
     if (a->refresh.n && a->snapshot == SNAPSHOT_NEVER)
         msg_die(EX_USAGE, "--refresh and --snapshot never exclude each other");
 }
@@ -192,6 +198,11 @@ void arguments_parse(struct arguments *a, int argc, char **argv)
             break;
         case OPT_REFRESH:
             add_glob(&a->refresh, "--refresh", optarg);
+            break;
+        case OPT_ON_SLOT_LOSS:
+            if (strcmp(optarg, "fail") && strcmp(optarg, "resnapshot"))
+                msg_die(EX_USAGE, "--on-slot-loss wants fail or resnapshot, not '%s'", optarg);
+            a->resnapshot = !strcmp(optarg, "resnapshot");
             break;
         case OPT_CREATE_SLOT:
             a->create_slot = true;

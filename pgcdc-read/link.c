@@ -114,6 +114,8 @@ bool link_open(struct changes *c, struct trouble *t)
 
     if (!connect_sql(run, t) || !slot_look(run, t))
         return false;
+    if (run->anew)
+        msg_die(EX_TEMPFAIL, "start again to read all tables again");
     if (!run->slot_exists)
         msg_die(EX_CONFIG, "slot %s does not exist", run->arguments->slot);
     if (run->slot_lsn > c->position)

@@ -60,6 +60,7 @@ static void send_start(struct run *run, unsigned failures)
     const struct arguments *a = run->arguments;
     struct start s = {.check = a->cli.check,
                       .failures = failures,
+                      .anew = run->anew,
                       .run = mem_strdup(run->id),
                       .pipeline = mem_strdup(a->name),
                       .source = {.system = mem_strdup(run->source.system),

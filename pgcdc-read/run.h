@@ -23,6 +23,7 @@ struct run {
     struct loop loop;     /* loop.sql: the connection for queries; it holds the advisory lock */
     int version;          /* of the server: 150004 */
     struct source source; /* who it is */
+    bool anew;            /* changes were lost, and all tables are read again */
     bool slot_exists;
     lsn_t slot_lsn;          /* confirmed_flush_lsn, as of the last look */
     struct table *tables;    /* hash by OID */

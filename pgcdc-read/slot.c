@@ -14,6 +14,11 @@ static const char slot_sql[] =
     " coalesce(to_jsonb(s) ->> 'invalidation_reason', 'wal_removed')"
     " FROM pg_replication_slots s WHERE slot_name = $1";
 
+bool *slot_anew(struct run *run)
+{
+    return run->arguments->resnapshot ? &run->anew : NULL;
+}
+
 static void test_kind(struct run *run, PGresult *r, struct verdicts *v)
 {
     const char *slot = run->arguments->slot;
@@ -31,23 +36,19 @@ static void test_kind(struct run *run, PGresult *r, struct verdicts *v)
                      "commit: drop it and create it without",
                      slot);
     if (!strcmp(PQgetvalue(r, 0, 3), "lost"))
-        verdict_fail(v,
-                     "slot %s was invalidated by the server (%s): changes are lost; drop it "
-                     "(--drop-slot), then " VERDICT_ANEW,
-                     slot, PQgetvalue(r, 0, 5));
+        verdict_lost(v, slot_anew(run), "slot %s was invalidated by the server (%s)", slot,
+                     PQgetvalue(r, 0, 5));
     if (before == v->failures)
         verdict_pass(v, "slot %s can be used", slot);
 }
 
-static void test_none(const struct run *run, struct verdicts *v)
+static void test_none(struct run *run, struct verdicts *v)
 {
     const struct arguments *a = run->arguments;
     const struct load *load = &run->loop.load;
 
     if (load->prepared || load->applied || load->nsnapshots)
-        verdict_fail(v,
-                     "slot %s does not exist any more, changes since %s are lost: " VERDICT_ANEW
-                     ", with --create-slot",
+        verdict_lost(v, slot_anew(run), "slot %s does not exist any more (the target is at %s)",
                      a->slot, LSN_TEXT(load->applied));
     else if (a->create_slot || a->snapshot == SNAPSHOT_ONLY)
         verdict_pass(v, "slot %s can be created", a->slot);
@@ -68,11 +69,9 @@ static void test_row(struct run *run, PGresult *r, struct verdicts *v)
     if (!lsn_parse(PQgetvalue(r, 0, 4), &run->slot_lsn))
         run->slot_lsn = 0;
     if (applied && run->slot_lsn > applied)
-        verdict_fail(
-            v,
-            "slot %s was moved or created anew: it stands at %s, the target only at %s, and what "
-            "is between is lost: " VERDICT_ANEW,
-            run->arguments->slot, LSN_TEXT(run->slot_lsn), LSN_TEXT(applied));
+        verdict_lost(v, slot_anew(run),
+                     "slot %s was moved or created anew: it stands at %s, the target only at %s",
+                     run->arguments->slot, LSN_TEXT(run->slot_lsn), LSN_TEXT(applied));
 }
 
 bool slot_test(struct run *run, struct verdicts *v, struct trouble *t)

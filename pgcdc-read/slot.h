@@ -9,6 +9,9 @@
  * could not be asked, *t says why. */
 bool slot_test(struct run *run, struct verdicts *v, struct trouble *t);
 
+/* Where to note that all tables are to be read again, if that may be: for verdict_lost. */
+bool *slot_anew(struct run *run);
+
 /* The same after a reconnect, and while waiting for the slot to move: exits with 78 if it is gone,
  * has lost its WAL, or stands past `applied`. */
 bool slot_look(struct run *run, struct trouble *t);

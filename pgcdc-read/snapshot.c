@@ -156,15 +156,16 @@ static void choose(struct run *run)
         const struct load_snapshot *done = load_find(&run->loop.load, table->oid);
         bool refresh =
             table->selected && arguments_refresh(run->arguments, table->schema, table->name);
-        bool covered =
-            done && !refresh && table->shape && progress_covers(run, table, done->attempt);
+        bool covered = done && !refresh && !run->anew && table->shape &&
+                       progress_covers(run, table, done->attempt);
         if (covered && mode != SNAPSHOT_ONLY)
             table->attempt = done->attempt;
         if (done && (mode == SNAPSHOT_NEVER || table->attempt)) {
             table->from = done->lsn;
             table->unread = false;
         }
-        if (table->unread && done && !refresh && mode == SNAPSHOT_INITIAL && run->progress.exists)
+        if (table->unread && done && !refresh && !run->anew && mode == SNAPSHOT_INITIAL &&
+            run->progress.exists)
             msg_warn("table %s.%s was not replicated for a while, moved, or not read to its end: "
                      "reading it again",
                      table->schema, table->name);
@@ -274,12 +275,32 @@ static lsn_t read_at_new_slot(struct run *run, bool temporary, lsn_t position)
     return begun ? lsn : read_at_new_slot(run, true, position);
 }
 
+/* A slot that the server has invalidated is good for nothing any more. */
+static void drop_lost_slot(struct run *run)
+{
+    struct trouble t;
+    PGresult *r = source_query(&run->loop, run->loop.sql, &t,
+                               "SELECT pg_drop_replication_slot(slot_name)"
+                               " FROM pg_replication_slots"
+                               " WHERE slot_name = $1 AND wal_status = 'lost'",
+                               run->arguments->slot, NULL);
+
+    if (!r)
+        trouble_die(&t, "cannot drop the slot");
+    if (PQntuples(r))
+        run->slot_exists = false;
+    PQclear(r);
+}
+
 lsn_t snapshot_take(struct run *run)
 {
-    bool create = !run->slot_exists && run->arguments->create_slot;
     lsn_t open = run->loop.load.open_lsn;
 
     choose(run);
+    if (run->anew)
+        drop_lost_slot(run);
+    bool create = !run->slot_exists && (run->arguments->create_slot || run->anew);
+    run->anew = false;
     if (!create && (!run->unread || (open && run->arguments->snapshot != SNAPSHOT_ONLY))) {
         progress_write(run, open);
         return 0;

@@ -17,7 +17,9 @@ void verdict_pass(const struct verdicts *v, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void verdict_fail(struct verdicts *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* What there is to do where changes are lost: the end of a sentence. */
-#define VERDICT_ANEW "remove the state folder to read all tables anew"
+/* Changes are lost. It is a failure, unless all tables may be read again because of that: then anew
+ * is set, which is NULL otherwise. */
+void verdict_lost(struct verdicts *v, bool *anew, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -567,7 +567,10 @@ def test_invalidated_slot(own_cluster):
             database.execute("INSERT INTO t VALUES (1)", "SELECT pg_switch_wal()", "CHECKPOINT")
         with Reader(database.conninfo, "old") as reader:
             assert reader.wait() == 78
-    assert reader.said.count("\n") == 1 and "invalidated by the server (wal_removed)" in reader.said
+        assert reader.said.count("\n") == 1 and "invalidated by the server (wal_removed)" in reader.said
+        with Reader(database.conninfo, "old", "--on-slot-loss", "resnapshot", "--once") as reader:
+            assert reader.wait() == 0
+        assert len(stream_rows(reader)) == 3 and reader.frames[0][4]["anew"]
 
 
 def is_dropped(database, slot):

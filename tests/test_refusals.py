@@ -40,9 +40,22 @@ def refused(pipeline, code, *words, stage=None):
         assert lines[0].startswith(stage)
 
 
-def test_dropped_slot(loaded, database):
-    database.execute(f"SELECT pg_drop_replication_slot('{database.name}_slot')")
-    refused(loaded, 78, f"{database.name}_slot", stage="pgcdc-read")
+def test_dropped_slot(loaded, database, assert_equal):
+    """And with --on-slot-loss resnapshot all tables are read again, once."""
+    database.execute(
+        f"SELECT pg_drop_replication_slot('{database.name}_slot')",
+        "DELETE FROM t WHERE id = 1",
+        "INSERT INTO t VALUES (2, 'in the gap')",
+    )
+    refused(loaded, 78, f"{database.name}_slot", "--on-slot-loss", stage="pgcdc-read")
+    loaded.commands["pgcdc-read"] += ["--on-slot-loss", "resnapshot", "-v"]
+    loaded.once()
+    database.execute("INSERT INTO t VALUES (3, 'after')")
+    loaded.once()
+    assert_equal()
+    said = loaded.log("pgcdc-read")
+    assert said.count("changes are lost: reading all tables again") == 1
+    assert said.count("table public.t read rows=") == 1
 
 
 def test_a_value_that_only_the_target_had_is_gone_from_it(loaded, database, catalog, warehouse):
@@ -57,23 +70,33 @@ def test_a_value_that_only_the_target_had_is_gone_from_it(loaded, database, cata
     refused(loaded, 78, "public.t.v", "by hand", "state folder", stage="dbx-load")
 
 
-def test_slot_created_anew(loaded, database):
+def test_slot_created_anew(loaded, database, assert_equal):
     slot = f"{database.name}_slot"
     database.execute(
         f"SELECT pg_drop_replication_slot('{slot}')",
         "INSERT INTO t VALUES (2, 'in the gap')",
         f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')",
     )
-    refused(loaded, 78, slot, stage="pgcdc-read")
+    refused(loaded, 78, slot, "--on-slot-loss", stage="pgcdc-read")
+    loaded.commands["pgcdc-read"] += ["--on-slot-loss", "resnapshot"]
+    loaded.once()
+    assert_equal()
 
 
 def test_no_slot_at_all(table, make_pipeline, database):
     refused(make_pipeline(), 78, f"{database.name}_slot", "--create-slot", stage="pgcdc-read")
 
 
-def test_publication_created_anew(loaded, database):
-    database.execute("DROP PUBLICATION pub", "CREATE PUBLICATION pub FOR TABLE t")
-    refused(loaded, 78, "pub", stage="pgcdc-read")
+def test_publication_created_anew(loaded, database, assert_equal):
+    database.execute(
+        "DROP PUBLICATION pub",
+        "INSERT INTO t VALUES (2, 'in the gap')",
+        "CREATE PUBLICATION pub FOR TABLE t",
+    )
+    refused(loaded, 78, "pub", "--on-slot-loss", stage="pgcdc-read")
+    loaded.commands["pgcdc-read"] += ["--on-slot-loss", "resnapshot"]
+    loaded.once()
+    assert_equal()
 
 
 def test_no_such_publication(table, make_pipeline):

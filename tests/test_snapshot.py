@@ -1,12 +1,15 @@
 """Tables that are read while the stream goes on: the reader alone. What it costs others, in which
 pieces a table is read, and what may happen meanwhile."""
 
+import random
 import signal
 import threading
+import time
 
 import psycopg
 import pytest
 
+from lib.pipeline import STAGES
 from lib.reader import Reader, replay, source_rows, stream_rows
 from lib.runs import Runs
 
@@ -204,3 +207,42 @@ def test_refresh(database, runs):
     with Reader(database.conninfo, runs.slot, "--refresh", "public.nobody") as reader:
         assert reader.wait() == 78
     assert "table public.nobody is not in the publication" in reader.said
+
+
+@pytest.mark.deadline(300)
+def test_killed_while_a_table_is_read(database, make_pipeline, assert_equal, big):
+    """Each stage, and all of them, anywhere between the slot for it and its last change that waits:
+    the target is equal in the end, with a key and without."""
+    database.execute(
+        "CREATE TABLE bag (v text)",
+        "ALTER TABLE bag REPLICA IDENTITY FULL",
+        "INSERT INTO bag SELECT g % 7 FROM generate_series(1, 5000) g",
+        "ALTER PUBLICATION pub ADD TABLE bag",
+    )
+    pipeline = make_pipeline(
+        options={
+            "pgcdc-read": ["--create-slot", "-v"],
+            "cdc-batch": ["--min-interval", "200ms", "--part-rows", "3000"],
+            "dbx-load": ["-v"],
+        }
+    )
+    pipeline.start()
+    pipeline.wait_applied(database.lsn())
+    chance = random.Random(19)
+    with Writer(database):
+        for victims in (*([stage] for stage in STAGES), STAGES):
+            database.execute(
+                "ALTER PUBLICATION pub SET TABLE t",
+                "INSERT INTO bag SELECT g % 5 FROM generate_series(1, 100) g",
+                "ALTER PUBLICATION pub ADD TABLE big, bag",
+                "DELETE FROM bag WHERE v = '3'",
+            )
+            time.sleep(chance.uniform(0.1, 3))
+            pipeline.tick()
+            pipeline.kill(*victims)
+            pipeline.tick()
+            database.execute("INSERT INTO bag VALUES ('after')")
+    pipeline.wait_applied(database.lsn(), restart=True)
+    pipeline.stop()
+    assert pipeline.log("pgcdc-read").count("table public.big read rows") > 1
+    assert_equal()
