@@ -10,19 +10,42 @@
     " bit_and((NOT pubinsert)::int + 2 * (NOT pubupdate)::int + 4 * (NOT pubdelete)::int" \
     "  + 8 * (NOT pubtruncate)::int) AS unpublished"
 
-/* The row filters of several publications are joined by OR; column lists have to be the same. */
-static const char published_15[] =
-    "SELECT schemaname, tablename, min(attnames::text[]) AS attnames,"
-    " count(DISTINCT attnames) > 1 AS lists_differ,"
-    " CASE WHEN bool_and(rowfilter IS NOT NULL)"
-    " THEN string_agg(DISTINCT '(' || rowfilter || ')', ' OR ') END AS filter," UNPUBLISHED
-    " FROM pg_publication_tables JOIN pg_publication USING (pubname)"
-    " WHERE pubname = ANY ($1::text[]) GROUP BY 1, 2";
-static const char published_14[] =
-    "SELECT schemaname, tablename, NULL::text[] AS attnames, false AS lists_differ,"
-    " NULL::text AS filter," UNPUBLISHED
-    " FROM pg_publication_tables JOIN pg_publication USING (pubname)"
-    " WHERE pubname = ANY ($1::text[]) GROUP BY 1, 2";
+/* What differs by version: whether publication w holds all of c's schema, with neither filter nor
+ * list; of its entry r for c, which columns are sent, and which rows. */
+static const char whole_15[] = "EXISTS (SELECT FROM pg_publication_namespace"
+                               " WHERE pnpubid = w.oid AND pnnspid = c.relnamespace)";
+static const char sent_14[] = "attgenerated = ''";
+static const char sent_15[] =
+    "attgenerated = '' AND (r.prattrs IS NULL OR attnum = ANY (r.prattrs::int2[]))";
+static const char sent_18[] =
+    "CASE WHEN r.prattrs IS NOT NULL THEN attnum = ANY (r.prattrs::int2[])"
+    " ELSE attgenerated = '' OR attgenerated = w.pubgencols AND attgenerated = 's' END";
+static const char rows_15[] = "pg_get_expr(r.prqual, r.prrelid)";
+
+/*
+ * What the publications publish, and as what: a partitioned table or its leaves. The view
+ * pg_publication_tables says the same, but from 16 on it waits for whoever alters one of the
+ * tables, and fails when one is dropped meanwhile. The row filters of several publications are
+ * joined by OR; column lists have to be the same.
+ */
+#define PUBLISHED                                                                                \
+    "WITH RECURSIVE w AS (SELECT * FROM pg_publication WHERE pubname = ANY ($1::text[])),"       \
+    " e(pub, rel) AS (SELECT prpubid, prrelid FROM pg_publication_rel JOIN w ON w.oid = prpubid" \
+    "  UNION SELECT w.oid, c.oid FROM w JOIN pg_class c ON puballtables OR %s"                   \
+    "   WHERE relkind IN ('r', 'p') AND relpersistence = 'p' AND c.oid >= 16384"                 \
+    "  UNION SELECT pub, inhrelid FROM e JOIN w ON w.oid = pub AND NOT pubviaroot"               \
+    "   JOIN pg_class c ON c.oid = rel AND relkind = 'p' JOIN pg_inherits ON inhparent = rel),"  \
+    " x AS (SELECT e.rel, w.*, %s AS filter,"                                                    \
+    "  (SELECT string_agg(attnum::text, ',' ORDER BY attnum) FROM pg_attribute"                  \
+    "   WHERE attrelid = e.rel AND attnum > 0 AND NOT attisdropped AND %s) AS nums"              \
+    "  FROM e JOIN w ON w.oid = e.pub JOIN pg_class c ON c.oid = e.rel"                          \
+    "  LEFT JOIN pg_publication_rel r ON prpubid = pub AND prrelid = rel"                        \
+    "   AND NOT (puballtables OR %s)"                                                            \
+    "  WHERE relkind = 'r' OR relkind = 'p' AND pubviaroot)"                                     \
+    " SELECT rel, min(nums) AS nums, count(DISTINCT nums) > 1 AS lists_differ,"                  \
+    " CASE WHEN bool_and(filter IS NOT NULL)"                                                    \
+    "  THEN string_agg(DISTINCT '(' || filter || ')', ' OR ') END AS filter," UNPUBLISHED        \
+    " FROM x GROUP BY rel"
 
 /*
  * How and as what c is published: the OIDs of whole publications, and of its own, its ancestors'
@@ -79,29 +102,24 @@ static const char lists_15[] =
 /* A partition that one publication publishes by itself and another as its root comes as the root.
  */
 static const char tables_sql[] =
-    "WITH p AS MATERIALIZED (%s)"
+    "WITH p AS MATERIALIZED (" PUBLISHED ")"
     " SELECT c.oid, n.nspname, c.relname, c.relkind = 'p',"
-    " coalesce(a.names, ''), '{' || coalesce(a.nums, '') || '}', p.filter,"
+    " coalesce(a.names, ''), '{' || coalesce(p.nums, '') || '}', p.filter,"
     " coalesce(has_schema_privilege(n.oid, 'USAGE') AND"
     "  (has_table_privilege(c.oid, 'SELECT') OR a.readable), true)," /* it was just dropped */
     " row_security_active(c.oid),"
     " c.relreplident = 'n' OR c.relreplident = 'd' AND NOT EXISTS"
     "  (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary),"
     " c.relreplident IN ('d', 'i') AND p.unpublished & 6 <> 6 AND"
-    "  EXISTS (" KEY_COLUMNS " EXCEPT SELECT unnest(string_to_array(a.nums, ',')::int2[])),"
+    "  EXISTS (" KEY_COLUMNS " EXCEPT SELECT unnest(string_to_array(p.nums, ',')::int2[])),"
     " p.lists_differ, p.unpublished, " MEMBERSHIP ", %s, " STAMP
-    " FROM p JOIN pg_namespace n ON n.nspname = p.schemaname"
-    " JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename,"
+    " FROM p JOIN pg_class c ON c.oid = p.rel JOIN pg_namespace n ON n.oid = c.relnamespace,"
     " LATERAL (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS names,"
-    "  string_agg(attnum::text, ',' ORDER BY attnum) AS nums,"
     "  bool_and(has_column_privilege(c.oid, attnum, 'SELECT')) AS readable"
-    "  FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped"
-    "  AND (attgenerated = '' OR %s)"
-    "  AND (p.attnames IS NULL OR attname::text = ANY (p.attnames))) AS a"
-    " WHERE NOT c.relispartition OR NOT EXISTS (SELECT FROM pg_partition_ancestors(c.oid) AS r(oid)"
-    "  JOIN pg_class root ON root.oid = r.oid AND root.oid <> c.oid"
-    "  JOIN pg_namespace AS s ON s.oid = root.relnamespace"
-    "  JOIN p AS other ON (other.schemaname, other.tablename) = (s.nspname, root.relname))"
+    "  FROM pg_attribute WHERE attrelid = c.oid"
+    "  AND attnum = ANY (string_to_array(p.nums, ',')::int2[])) AS a"
+    " WHERE NOT c.relispartition OR NOT EXISTS (SELECT FROM pg_partition_ancestors(c.oid)"
+    "  JOIN p AS root ON root.rel = relid AND root.rel <> c.oid)"
     " ORDER BY 2, 3";
 
 /* Labels that an enum got since are no news to the rows. An empty one is the start of everything.
@@ -183,10 +201,13 @@ bool catalog_tables(struct run *run, struct trouble *t)
 
     for (struct table *table = run->tables; table; table = table->hh.next)
         table->listed = false;
-    buf_printf(&sql, tables_sql, run->version >= 150000 ? published_15 : published_14,
-               run->version >= 150000 ? schemas_15 : "",
-               run->version >= 150000 ? lists_15 : "false",
-               run->version >= 180000 ? "true" : "false"); /* before 18 none is sent */
+    bool is_15 = run->version >= 150000, is_18 = run->version >= 180000;
+    const char *whole = is_15 ? whole_15 : "false";
+    buf_printf(&sql, tables_sql, whole, is_15 ? rows_15 : "NULL::text",
+               is_18   ? sent_18
+               : is_15 ? sent_15
+                       : sent_14,
+               whole, is_15 ? schemas_15 : "", is_15 ? lists_15 : "false");
     PGresult *r = source_query(&run->loop, run->loop.sql, t, sql.data, publications, NULL);
     for (int i = 0; r && i < PQntuples(r); i++)
         if (arguments_select(run->arguments, PQgetvalue(r, i, 1), PQgetvalue(r, i, 2)))

@@ -210,7 +210,7 @@ def test_a_table_with_a_renamed_label_of_an_enum_is_read_again(database, runs):
     assert runs.once() == []
     database.execute("ALTER TYPE mood RENAME VALUE 'sad' TO 'so; so'")
     with runs.start() as reader:
-        reader.wait_frames("checkpoint")
+        reader.wait_frames("snapshot-end", 2)
         assert runs.stop(reader) == ["t", "u"]
     assert runs.once() == []
     assert {row[-1] for row in replay(runs.frames)["public.t"].values()} == {'{"so; so"}'}
