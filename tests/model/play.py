@@ -191,17 +191,25 @@ class Run:
     def compare(self):
         source = SourceReader(self.database.conninfo)
         target = Target(self.play.warehouse.api, self.catalog)
-        different, rows, extra = [], 0, {}
-        if self.settings["dropped"] == "keep":
-            for name, place in places(self.database.connection).items():
-                extra[plain(place.schema), plain(place.name)] = names(BY_NAME[name])
+        different, rows, kept = [], 0, self.kept()
         for table in source.published(["pub"]):
+            extra = kept.get((table.schema, table.name), ())
             try:
-                rows += compare(source, target, table, extra=extra.get((table.schema, table.name), ()))
+                rows += compare(source, target, table, extra=extra)
             except Difference as difference:
                 different.append(f"{table.schema}.{table.name}: {difference}")
         self.counts["rows compared"] = rows
         return different
+
+    def kept(self):
+        """Columns that a table may have besides the source's, by its present schema and name."""
+        if self.settings["dropped"] == "drop":
+            return {}
+        found = places(self.database.connection)
+        return {
+            (plain(place.schema), plain(place.name)): names(BY_NAME[name])
+            for name, place in found.items()
+        }
 
     def count_batches(self):
         for steps in re.findall(r"loaded batch=\d+ steps=(\d+)", self.pipeline.log("dbx-load")):

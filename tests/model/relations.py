@@ -150,24 +150,19 @@ def attach_again(name, table, shape):
 
 def fill(name, rows, table, shape):
     """One INSERT. Columns that are not there are left out, and NULL is not put where it may not be."""
-    order = [*table.key_columns(), *table.other_columns()]
-    needed = [key for key, c in shape.columns.items() if c.notnull and c.kind != "key"]
-    values = [
-        {**dict.fromkeys(needed), **dict(zip((c.name for c in order), row))} for row in rows
-    ]
-    present = [key for key in values[0] if key in shape.columns]
-    lines = []
-    for row in values:
-        cells = []
-        for key in present:
-            column = shape.columns[key]
-            plain = tables.text(row[key])
+    order = [column.name for column in (*table.key_columns(), *table.other_columns())]
+    columns = {key: c for key, c in shape.columns.items() if key in order or c.notnull}
+
+    def cells(row):
+        for key, column in columns.items():
+            plain = tables.text(row.get(key))
             if plain is None and column.notnull:
                 plain = FILLER[column.kind]
-            cells.append(f"{literal(plain)}::{column.type}")
-        lines.append(f"({', '.join(cells)})")
-    names = ", ".join(shape.columns[key].name for key in present)
-    return f"INSERT INTO {name} ({names}) VALUES {', '.join(lines)} ON CONFLICT DO NOTHING"
+            yield f"{literal(plain)}::{column.type}"
+
+    values = (f"({', '.join(cells(dict(zip(order, row))))})" for row in rows)
+    names = ", ".join(column.name for column in columns.values())
+    return f"INSERT INTO {name} ({names}) VALUES {', '.join(values)} ON CONFLICT DO NOTHING"
 
 
 STATEMENTS = {

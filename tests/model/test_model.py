@@ -12,7 +12,7 @@ from model.shrink import shrink
 from model.source import Source
 
 RUNS, OPERATIONS = 20, 300
-SEED = int(os.environ.get("SEED", "1744"))  # of 20 from here on, each victim is killed
+SEED = int(os.environ.get("SEED", "1867"))  # 20 from here have all operations and victims
 
 pytestmark = pytest.mark.lane("kill")
 
