@@ -108,16 +108,20 @@ static void write_snapshot_part(struct batcher *b, struct snapshot *one)
 /* Folded rows and rows of snapshots share the memory: the largest heap goes. */
 static void write_if_full(struct batcher *b)
 {
+    if (b->fold.rows >= b->limits.rows)
+        write_part(b);
+    if (b->late.rows >= b->limits.rows)
+        write_late_part(b);
+    size_t folded = b->fold.arena.used, late = b->late.arena.used;
+    if (folded + late + b->snapshots.bytes < b->limits.bytes)
+        return;
     struct snapshot *largest = snapshots_largest(&b->snapshots);
     size_t read = largest ? largest->frames.len : 0;
-    size_t folded = b->fold.arena.used, late = b->late.arena.used;
-    bool full = folded + late + b->snapshots.bytes >= b->limits.bytes;
-
-    if (b->fold.rows >= b->limits.rows || (full && folded >= late && folded >= read))
+    if (folded >= late && folded >= read)
         write_part(b);
-    else if (b->late.rows >= b->limits.rows || (full && late >= read))
+    else if (late >= read)
         write_late_part(b);
-    else if (full)
+    else
         write_snapshot_part(b, largest);
 }
 
@@ -201,7 +205,7 @@ static struct position frame_position(const struct batcher *b, struct frame *f)
 
 static struct fold *fold_of(struct batcher *b, const struct table *t)
 {
-    return t->late ? &b->late : &b->fold;
+    return t->snapshot ? &b->late : &b->fold;
 }
 
 static void folded(struct batcher *b, const struct frame *f, const char *bad)
@@ -211,18 +215,16 @@ static void folded(struct batcher *b, const struct frame *f, const char *bad)
     write_if_full(b);
 }
 
-static struct snapshot *frame_snapshot(const struct batcher *b, const struct frame *f, uint32_t oid)
+static struct snapshot *frame_snapshot(const struct frame *f, const struct table *t)
 {
-    struct snapshot *one = snapshots_find(&b->snapshots, oid);
-
-    if (one && !one->ended)
-        return one;
+    if (t->snapshot && !t->snapshot->ended)
+        return t->snapshot;
     frame_bad(f, "no snapshot of this table is open");
 }
 
 static void take_snapshot_row(struct batcher *b, struct frame *f, const struct table *t, lsn_t lsn)
 {
-    struct snapshot *one = frame_snapshot(b, f, t->oid);
+    struct snapshot *one = frame_snapshot(f, t);
 
     if (one->lsn != lsn)
         frame_bad(f, "a row of another snapshot than the open one");
@@ -300,7 +302,8 @@ static void close_snapshot(struct batcher *b, struct snapshot *one)
         close_batch(b);
     if (t->changed)
         write_late_part(b);
-    t->late = t->in_batch = false;
+    t->snapshot = NULL;
+    t->in_batch = false;
     write_snapshot_part(b, one);
     msgpack_packer *pk = stream_frame(b->out, "snapshot-batch", 6);
     msgpack_pack_uint64(pk, ++b->batches);
@@ -357,11 +360,10 @@ static void take_relation(struct batcher *b, struct frame *f)
                 !memcmp(t->definition.data, definition.p, mp_size(definition));
 
     if (t && !same) {
-        struct snapshot *one = snapshots_find(&b->snapshots, t->oid);
         if (t->changed)
-            t->late ? write_late_part(b) : write_part(b);
-        if (one)
-            write_snapshot_part(b, one);
+            t->snapshot ? write_late_part(b) : write_part(b);
+        if (t->snapshot)
+            write_snapshot_part(b, t->snapshot);
     }
     struct frame whole = *f;
     if (!same) {
@@ -387,7 +389,7 @@ static void take_snapshot(struct batcher *b, struct frame *f)
     struct frame whole = *f;
     struct table *t = frame_table(b, f);
 
-    if (snapshots_find(&b->snapshots, t->oid))
+    if (t->snapshot)
         frame_bad(f, "a snapshot of this table is open already");
     /* a batch is applied before the snapshot, or after it: what is older closes here */
     if (has_changes(b, t)) {
@@ -395,18 +397,18 @@ static void take_snapshot(struct batcher *b, struct frame *f)
             frame_bad(f, "a snapshot begins inside a transaction that changes its table");
         close_batch(b);
     }
-    struct snapshot *one = snapshots_add(&b->snapshots, t->oid);
+    struct snapshot *one = t->snapshot = snapshots_add(&b->snapshots, t->oid);
     one->attempt = frame_uint(f);
     one->lsn = frame_uint(f);
     one->time = frame_int(f);
     t->last = (struct position){.lsn = one->lsn}; /* older changes are in the snapshot */
-    t->late = t->shown = true;
+    t->shown = true;
     stream_forward(b->out, &whole);
 }
 
 static void take_snapshot_end(struct batcher *b, struct frame *f)
 {
-    struct snapshot *one = frame_snapshot(b, f, frame_table(b, f)->oid);
+    struct snapshot *one = frame_snapshot(f, frame_table(b, f));
 
     if (frame_uint(f) != one->attempt || frame_uint(f) != one->lsn)
         frame_bad(f, "it ends another snapshot than the open one");

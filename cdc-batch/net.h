@@ -63,8 +63,8 @@ struct table {
     bool changed;         /* in the list of the part */
     bool shown;           /* rows of this shape were handed on, or `define` */
     bool in_batch;        /* the open batch has changes of it in an earlier part, or `define` */
-    bool late;            /* its snapshot is open: its changes are applied after that */
-    bool cleared;         /* truncated in this part, at clear */
+    struct snapshot *snapshot; /* that is open: changes are applied after it; or NULL */
+    bool cleared;              /* truncated in this part, at clear */
     struct position clear;
     struct net *nets; /* by key */
     struct event *events, **events_end;

@@ -4,15 +4,6 @@
 
 #include "out.h"
 
-struct snapshot *snapshots_find(const struct snapshots *s, uint32_t oid)
-{
-    struct snapshot *one = s->open;
-
-    while (one && one->oid != oid)
-        one = one->next;
-    return one;
-}
-
 struct snapshot *snapshots_largest(const struct snapshots *s)
 {
     struct snapshot *largest = s->open;

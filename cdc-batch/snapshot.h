@@ -25,8 +25,7 @@ struct snapshots {
     size_t bytes; /* that have gathered, of all of them */
 };
 
-struct snapshot *snapshots_find(const struct snapshots *s, uint32_t oid); /* or NULL */
-struct snapshot *snapshots_largest(const struct snapshots *s);            /* or NULL */
+struct snapshot *snapshots_largest(const struct snapshots *s); /* or NULL */
 
 /* Opens one; it is filled in by the caller. */
 struct snapshot *snapshots_add(struct snapshots *s, uint32_t oid);
