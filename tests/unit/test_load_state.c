@@ -18,11 +18,12 @@
 #include "../../dbx-load/table.h"
 #include "dies.h"
 
-/* A source of four texts that nobody frees. */
-static struct source source_of(const char *const text[4])
+/* The start of a run whose source is of four texts, that nobody frees. */
+static struct start start_of(const char *const text[4])
 {
-    struct source s;
-    char **fields[] = {&s.system, &s.database, &s.slot, &s.publications};
+    struct start s = {0};
+    char **fields[] = {&s.source.system, &s.source.database, &s.source.slot,
+                       &s.source.publications};
 
     for (int i = 0; i < 4; i++)
         *fields[i] = (char *)(uintptr_t)text[i];
@@ -207,11 +208,11 @@ static void step_without_its_oid_is_refused(void **state)
 static void ledger_comes_back_as_it_was(void **state)
 {
     struct ledger was = {.dir = dir}, is;
-    struct source source = source_of((const char *const[]){"1", "my db", "s", "p=1"});
+    struct start start = start_of((const char *const[]){"1", "my db", "s", "p=1"});
     struct snapshot snapshot = {5, 6, 7, 8, "public", "t 1", "append", "`c`.`s`.`t 1`"};
 
     (void)state;
-    claim_ledger(&was, &source, "host", "c", "source", "/Volumes/c/s/v/n");
+    claim_ledger(&was, &start, "host", "c", "source", "/Volumes/c/s/v/n");
     ledger_set(&was.run, "run");
     was.prepared = 200;
     was.applied = 100;
@@ -306,8 +307,8 @@ static void manifests_that_the_state_does_not_name_go(void **state)
 
 static void claim(const void *arg)
 {
-    struct source second = source_of(arg);
-    struct source first = source_of((const char *const[]){"1", "d", "s", "p=q=1,r=2"});
+    struct start second = start_of(arg);
+    struct start first = start_of((const char *const[]){"1", "d", "s", "p=q=1,r=2"});
     struct ledger l = {0};
 
     claim_ledger(&l, &first, "host", "c", "n", "/Volumes/c/s/v/n");

@@ -327,7 +327,9 @@ static void start_comes_back_as_packed(void **state)
 
     for (int i = 0; i < 4; i++) {
         struct stream_out *out = stream_out_new(reader.feed, false);
-        struct start s = {i & 1, 3, run, pipeline, {system, database, slot, i & 2 ? two : none}}, t;
+        char *publications = i & 2 ? two : none;
+        struct start s = {i & 1, 3, run, pipeline, {system, database, slot, publications}, i & 2},
+                     t;
         start_pack(out, &s);
         assert_true(stream_flush(out));
         stream_out_free(out);
@@ -341,6 +343,7 @@ static void start_comes_back_as_packed(void **state)
         assert_string_equal(t.source.database, database);
         assert_string_equal(t.source.slot, slot);
         assert_string_equal(t.source.publications, s.source.publications);
+        assert_int_equal(t.anew, s.anew);
         start_free(&t);
     }
 }
@@ -580,7 +583,7 @@ static void unpack(const void *starts)
 static void definitions_with_wrong_bytes_are_refused_or_read(void **state)
 {
     static char word[] = "word", list[] = "p=1";
-    struct start s = {true, 0, word, word, {word, word, word, list}};
+    struct start s = {true, 0, word, word, {word, word, word, list}, true};
     unsigned char packed[1000];
 
     for (int starts = 0; starts < 2; starts++) {
