@@ -20,7 +20,7 @@ static const char sent_15[] =
 static const char sent_18[] =
     "CASE WHEN r.prattrs IS NOT NULL THEN attnum = ANY (r.prattrs::int2[])"
     " ELSE attgenerated = '' OR attgenerated = w.pubgencols AND attgenerated = 's' END";
-static const char rows_15[] = "pg_get_expr(r.prqual, r.prrelid)";
+static const char rows_15[] = "pg_get_expr(r.prqual, r.prrelid)"; /* locks the table */
 
 /*
  * What the publications publish, and as what: a partitioned table or its leaves. The view
@@ -59,15 +59,16 @@ static const char rows_15[] = "pg_get_expr(r.prqual, r.prrelid)";
     "(WITH RECURSIVE w AS (SELECT * FROM pg_publication WHERE pubname = ANY ($1::text[])),"       \
     " f AS (SELECT c.oid UNION SELECT inhparent FROM pg_inherits JOIN f ON inhrelid = f.oid"      \
     "  WHERE c.relispartition),"                                                                  \
-    " tree AS (SELECT c.oid WHERE c.relkind = 'p'"                                                \
-    "  UNION SELECT inhrelid FROM pg_inherits JOIN tree ON inhparent = tree.oid),"                \
+    " tree AS (SELECT c.oid, '' AS since WHERE c.relkind = 'p' UNION SELECT inhrelid, "           \
+    "i.xmin::text"                                                                                \
+    "  FROM pg_inherits i JOIN tree ON inhparent = tree.oid),"                                    \
     " m AS (SELECT oid, oid AS pub FROM w WHERE puballtables UNION ALL"                           \
     "  SELECT r.oid, prpubid FROM pg_publication_rel r JOIN w ON w.oid = prpubid"                 \
     "  WHERE prrelid IN (SELECT oid FROM f)%s)"                                                   \
     " SELECT concat_ws(' ', string_agg(m.oid::text, ',' ORDER BY m.oid),"                         \
     "  concat(bool_or(pubinsert), bool_or(pubupdate), bool_or(pubdelete), bool_or(pubtruncate))," \
-    "  (SELECT md5(string_agg(l.oid || ':' || l.relfilenode, ',' ORDER BY l.oid))"                \
-    "   FROM pg_class l JOIN tree USING (oid) WHERE l.relkind = 'r'),"                            \
+    "  (SELECT md5(string_agg(concat_ws(':', l.oid, l.relfilenode, since), ',' ORDER BY l.oid))"  \
+    "   FROM pg_class l JOIN tree USING (oid)),"                                                  \
     "  (SELECT format('%%I;', nspname) FROM pg_namespace"                                         \
     "   WHERE oid = c.relnamespace)) ||"                                                          \
     "  coalesce((SELECT string_agg(e.oid || '=' || md5(enumlabel) || ';', '' ORDER BY e.oid)"     \
@@ -193,7 +194,7 @@ static void take_table(struct run *run, PGresult *r, int row)
     table->stamp = strtoull(PQgetvalue(r, row, 15), NULL, 10);
 }
 
-bool catalog_tables(struct run *run, struct trouble *t)
+bool catalog_tables(struct run *run, bool filters, struct trouble *t)
 {
     const struct list *names = &run->arguments->publications;
     char *publications = source_array(names->items, names->n);
@@ -203,7 +204,7 @@ bool catalog_tables(struct run *run, struct trouble *t)
         table->listed = false;
     bool is_15 = run->version >= 150000, is_18 = run->version >= 180000;
     const char *whole = is_15 ? whole_15 : "false";
-    buf_printf(&sql, tables_sql, whole, is_15 ? rows_15 : "NULL::text",
+    buf_printf(&sql, tables_sql, whole, is_15 && filters ? rows_15 : "NULL::text",
                is_18   ? sent_18
                : is_15 ? sent_15
                        : sent_14,

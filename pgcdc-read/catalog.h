@@ -22,7 +22,7 @@ struct table {
     char *columns;        /* that pgoutput sends, quoted, for a SELECT */
     char *attnums;        /* theirs: {1,2,4} */
     bool has_list;        /* a publication has a column list for it */
-    char *filter;         /* the publications' row filter as SQL, or NULL */
+    char *filter;         /* the publications' row filter as SQL, or NULL; see catalog_tables */
     bool readable;        /* we may SELECT from it */
     bool hidden;          /* row-level security would hide rows from us */
     bool no_identity;     /* UPDATE and DELETE fail at the source if they are published */
@@ -49,9 +49,10 @@ struct table {
 /*
  * Reads which tables the publications hold and chooses ours; known tables are updated, those that
  * are published no more keep what they were. Unless snapshots are never taken, a table that is new,
- * or whose membership is another now, becomes unread.
+ * or whose membership is another now, becomes unread. Filters are only read if asked for: that
+ * waits for whoever alters their table.
  */
-bool catalog_tables(struct run *run, struct trouble *t);
+bool catalog_tables(struct run *run, bool filters, struct trouble *t);
 
 /* From here on no change of the table is passed on until it has been read; neither is it by a later
  * run, once progress_write has been called. */

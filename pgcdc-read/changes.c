@@ -32,10 +32,24 @@ bool changes_whole(const struct changes *c)
     return !c->open;
 }
 
+/* While a slot is being made the position stays below what its consistent point may be. */
+static void take_idle(struct changes *c)
+{
+    const struct making *m = &c->run->making;
+    lsn_t lsn = m->c && m->limit < c->idle ? m->limit : c->idle;
+
+    if (lsn <= c->position)
+        return;
+    c->position = lsn;
+    c->time = c->idle_time;
+    c->done = c->target && lsn >= c->target;
+}
+
 int64_t changes_tick(struct changes *c)
 {
     if (c->inside || c->open)
         return INT64_MAX;
+    take_idle(c);
     int64_t next = c->refresh_due;
     if (c->run->making.c && c->run->making.due < next)
         next = c->run->making.due;
@@ -49,18 +63,17 @@ int64_t changes_tick(struct changes *c)
 
 void changes_idle(struct changes *c, lsn_t wal_end, int64_t time)
 {
-    if (c->inside || c->open || wal_end <= c->position ||
-        (c->run->making.c && wal_end > c->run->making.limit))
+    if (c->inside || c->open)
         return;
-    c->position = wal_end;
-    c->time = time;
-    c->done = c->target && wal_end >= c->target;
+    c->idle = wal_end;
+    c->idle_time = time;
     changes_tick(c);
 }
 
 void changes_reset(struct changes *c)
 {
     c->inside = false;
+    c->idle = 0;
 }
 
 void changes_end(struct changes *c)
@@ -125,7 +138,7 @@ static void withhold(struct changes *c, struct table *table, const char *why)
 /* Looks at all that is published. What is new, or published otherwise, is unread then. */
 static bool look_again(struct changes *c, struct trouble *t)
 {
-    if (!catalog_tables(c->run, t))
+    if (!catalog_tables(c->run, false, t))
         return false;
     if (c->run->unread)
         progress_write(c->run, c->position);

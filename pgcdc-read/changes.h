@@ -10,11 +10,13 @@
 
 struct changes {
     struct run *run;
-    lsn_t target;     /* end here; 0: never */
-    bool done;        /* the target is reached */
-    lsn_t position;   /* everything before it has been written, whole */
-    int64_t time;     /* when the source was there, as it says */
-    lsn_t checkpoint; /* the last one written */
+    lsn_t target;      /* end here; 0: never */
+    bool done;         /* the target is reached */
+    lsn_t position;    /* everything before it has been written, whole */
+    int64_t time;      /* when the source was there, as it says */
+    lsn_t idle;        /* the server had nothing more to send up to here, the last time … */
+    int64_t idle_time; /* … it said so, then */
+    lsn_t checkpoint;  /* the last one written */
     int64_t checkpoint_due;
     int64_t refresh_due; /* the next look at what is published; INT64_MAX: never */
 

@@ -71,7 +71,7 @@ static void take(struct load *l, const struct state_line *line)
         l->prepared = lsn_of(line, 0);
     } else if (!strcmp(key, "applied")) {
         l->applied = lsn_of(line, 0);
-    } else if (!strcmp(key, "batch")) {
+    } else if (!strcmp(key, "batch") || !strcmp(key, "behind")) {
         l->batches++;
     } else if (!strcmp(key, "snapshot")) {
         add_snapshot(l, line);

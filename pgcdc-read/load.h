@@ -21,7 +21,7 @@ struct load {
     bool open;
     lsn_t open_lsn; /* 0: from the beginning */
     lsn_t prepared, applied;
-    unsigned batches; /* prepared and not yet acknowledged */
+    unsigned batches; /* prepared and not done */
     struct load_snapshot *snapshots;
     unsigned nsnapshots;
 };

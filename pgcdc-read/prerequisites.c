@@ -224,7 +224,7 @@ static void test_tables(struct run *run, struct verdicts *v)
     struct trouble t;
     unsigned n = 0;
 
-    if (!catalog_tables(run, &t))
+    if (!catalog_tables(run, false, &t))
         trouble_die(&t, "cannot read which tables are published");
     test_names(run, &a->tables, v);
     test_names(run, &a->refresh, v);

@@ -150,12 +150,20 @@ static void add_workers(struct run *run, struct reading *r)
     PGresult *exported = source_query(l, r->workers[0].c, &t, "SELECT pg_export_snapshot()", NULL);
     if (!exported)
         reading_give_up(&t, NULL);
-    char *begin = mem_printf("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
-                             "SET TRANSACTION SNAPSHOT '%s'",
-                             PQgetvalue(exported, 0, 0));
+    struct buf sql = {0};
+    buf_printf(&sql,
+               "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
+               "SET TRANSACTION SNAPSHOT '%s';SET LOCAL lock_timeout = '1s'",
+               PQgetvalue(exported, 0, 0));
+    /* An ALTER TABLE that waits for the first connection would be waited for by the others, for
+     * ever: each has all of its locks before it reads, or does not take part. */
+    for (unsigned i = 0; i < r->ntables; i++)
+        for (int part = 0; part < PQntuples(r->tables[i].parts); part++)
+            buf_printf(&sql, ";SELECT FROM ONLY %s LIMIT 0",
+                       PQgetvalue(r->tables[i].parts, part, 0));
     while (r->nworkers < jobs) {
         PGconn *c = source_connect(l, run->arguments->conninfo, false, &t);
-        PGresult *begun = c ? source_query(l, c, &t, begin, NULL) : NULL;
+        PGresult *begun = c ? source_query(l, c, &t, sql.data, NULL) : NULL;
         if (!begun) {
             PQfinish(c);
             msg_warn("reading tables with %u instead of %u connections: %s", r->nworkers, jobs,
@@ -165,7 +173,7 @@ static void add_workers(struct run *run, struct reading *r)
         PQclear(begun);
         add_worker(r, c);
     }
-    free(begin);
+    free(sql.data);
     PQclear(exported);
 }
 

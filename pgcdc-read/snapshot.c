@@ -67,6 +67,12 @@ static lsn_t consistent_point(const PGresult *created)
 
 /* ------------------------------------------------------------------ one table */
 
+/* Whether somebody else has had it locked for longer than lock_timeout. */
+static bool is_being_altered(const struct trouble *t)
+{
+    return !strcmp(t->sqlstate, "55P03");
+}
+
 /* Locks a part of the table against ALTER TABLE, until the end of the transaction. False: there is
  * none of this name any more, or one is under way: the next slot comes to be when it has ended. */
 static bool hold_part(struct run *run, const struct table *table, const char *part)
@@ -75,8 +81,7 @@ static bool hold_part(struct run *run, const struct table *table, const char *pa
     struct trouble t;
     PGresult *r = source_query(&run->loop, run->loop.sql, &t, sql, NULL);
 
-    if (!r && strcmp(t.sqlstate, "42P01") && strcmp(t.sqlstate, "3F000") &&
-        strcmp(t.sqlstate, "55P03"))
+    if (!r && strcmp(t.sqlstate, "42P01") && strcmp(t.sqlstate, "3F000") && !is_being_altered(&t))
         reading_give_up(&t, table);
     PQclear(r);
     free(sql);
@@ -201,8 +206,12 @@ static bool hold_tables(struct run *run, PGconn *slot, lsn_t lsn, lsn_t position
 {
     struct trouble t;
 
-    if (!catalog_tables(run, &t)) /* columns, filters, partitions: as of the snapshot */
-        reading_give_up(&t, NULL);
+    if (!catalog_tables(run, true, &t)) { /* columns, filters, partitions: as of the snapshot */
+        if (!is_being_altered(&t))
+            reading_give_up(&t, NULL);
+        msg_info("a table is being altered: trying again");
+        return false;
+    }
     leave_out_unlisted(run);
     for (struct table *table = run->tables; table; table = table->hh.next)
         if (table->unread && was_altered(run, slot, table)) {
@@ -371,14 +380,11 @@ static bool raise_limit(struct run *run, struct trouble *t)
 static bool read_at_made_slot(struct run *run, lsn_t position, struct trouble *t)
 {
     PGresult *created = source_result(&run->loop, run->making.c, t);
-    bool quit = run->loop.quit_on_stop;
 
     if (!created)
         return false;
-    run->loop.quit_on_stop = true;
     begin_reading(run, run->making.c, PQgetvalue(created, 0, 2), consistent_point(created),
                   position);
-    run->loop.quit_on_stop = quit;
     PQclear(created);
     snapshot_cancel(run); /* it has served; what is unread still gets another one */
     return true;

@@ -23,8 +23,8 @@ void snapshot_finish(struct run *run);
 /*
  * Begins to read what is unread, between two transactions of the stream, which stands at position;
  * to be called again and again until nothing is unread. As long as the slot for it is being made,
- * run->making says how far the stream may go on. A failure while it begins exits, and so does a
- * signal. False: *t says what went wrong before.
+ * run->making says how far the stream may go on. A failure while it begins exits. False: *t says
+ * what went wrong before.
  */
 bool snapshot_take_more(struct run *run, lsn_t position, struct trouble *t);
 
