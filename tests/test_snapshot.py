@@ -9,7 +9,7 @@ import time
 import psycopg
 import pytest
 
-from lib.pipeline import STAGES
+from lib.pipeline import STAGES, wait_for
 from lib.reader import Reader, replay, source_rows, stream_rows
 from lib.runs import Runs
 
@@ -160,6 +160,34 @@ def test_a_table_published_in_another_way_while_it_is_read(database, slot, big):
         assert reader.stop() == 0
     assert "public.big is published in another way" in reader.said
     assert stream_rows(reader, "public.big") == source_rows(database, "SELECT * FROM big")
+
+
+def test_an_alter_table_waits_until_the_table_is_read(database, slot, big):
+    """And nobody else waits for it, such as another connection that reads."""
+    database.execute("ALTER PUBLICATION pub ADD TABLE big")
+
+    def locks(granted):
+        return database.value(
+            f"SELECT count(*) FROM pg_locks WHERE relation = 'big'::regclass AND granted = {granted}"
+        )
+
+    def alter():
+        with psycopg.connect(database.conninfo, autocommit=True) as connection:
+            connection.execute("ALTER TABLE big ADD x int DEFAULT 7")
+            connection.execute("INSERT INTO big VALUES (0, 'after', 8)")
+
+    altering = threading.Thread(target=alter)
+    with Reader(database.conninfo, slot, "--snapshot-jobs", "4", hold=True) as reader:
+        wait_for(lambda: locks(True) == 4, 10, "four connections read")
+        altering.start()
+        wait_for(lambda: locks(False) == 1, 10, "ALTER TABLE waits")
+        reader.release()
+        altering.join(20)
+        assert not altering.is_alive()
+        reader.wait_checkpoint(database.lsn())
+        assert reader.stop() == 0
+    assert len(reader.of("snapshot-end")) == 2
+    assert stream_rows(reader, "public.big")[0] == ["0", "after", "8"]
 
 
 def test_stopped_while_a_table_is_read(database, runs, big):
