@@ -42,20 +42,34 @@ static bool slot_has_moved(struct changes *c)
     return c->run->slot_lsn >= c->position;
 }
 
+/* Whether dbx-load has nothing left to do, and the snapshots of all tables that were read. */
+static bool is_loaded(const struct run *run)
+{
+    if (run->loop.load.batches)
+        return false;
+    for (const struct table *table = run->tables; table; table = table->hh.next) {
+        const struct load_snapshot *done = load_find(&run->loop.load, table->oid);
+        if (table->attempt && (!done || done->attempt < table->attempt))
+            return false;
+    }
+    return true;
+}
+
 int finish_changes(struct changes *c)
 {
     struct loop *l = &c->run->loop;
 
     changes_end(c);
-    if (!drain(l) || (l->state && (l->load.applied < c->position || l->load.batches)))
-        return behind();
-    if (!l->state)
-        return EX_OK;
-    int64_t until = clock_ms() + CONFIRM_PATIENCE;
+    bool all = drain(l);
     if (c->run->reading) {
         msg_warn("stopped while tables were being read: they will be read again");
         return EX_TEMPFAIL;
     }
+    if (!all || (l->state && (l->load.applied < c->position || !is_loaded(c->run))))
+        return behind();
+    if (!l->state)
+        return EX_OK;
+    int64_t until = clock_ms() + CONFIRM_PATIENCE;
     while (!slot_has_moved(c)) {
         if (clock_ms() >= until) {
             msg_warn("everything is loaded, but the slot does not move");
@@ -71,12 +85,7 @@ int finish_snapshot(struct run *run, lsn_t lsn)
     struct loop *l = &run->loop;
 
     frames_end(l->out, lsn);
-    if (!drain(l) || l->load.batches)
+    if (!drain(l) || (l->state && !is_loaded(run)))
         return behind();
-    for (struct table *table = run->tables; l->state && table; table = table->hh.next) {
-        const struct load_snapshot *done = load_find(&l->load, table->oid);
-        if (!done || done->lsn != lsn)
-            return behind();
-    }
     return EX_OK;
 }

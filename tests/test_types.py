@@ -50,7 +50,7 @@ def empty(cluster):
 
 
 def has_postgis(database):
-    return database.execute("SELECT FROM pg_available_extensions WHERE name = 'postgis'")
+    return database.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'postgis'")
 
 
 @pytest.fixture(scope="module")
