@@ -185,7 +185,7 @@ class Run:
             if not different:
                 return
             if time.monotonic() > end:
-                raise Failed("\n".join(different))
+                raise Failed("\n".join([*different, self.pipeline.log()]))
             self.pipeline.tick()
 
     def compare(self):
