@@ -374,16 +374,6 @@ static void take_relation(struct batcher *b, struct frame *f)
     modes_forward(b->out, &whole, t->shape);
 }
 
-/* Whether the open batch has changes of the table, or of one that had its name and is gone. */
-static bool has_changes(const struct batcher *b, const struct table *t)
-{
-    for (const struct table *o = b->fold.tables; o; o = o->hh.next)
-        if ((o->changed || o->in_batch) && !strcmp(o->shape->table, t->shape->table) &&
-            !strcmp(o->shape->schema, t->shape->schema))
-            return true;
-    return false;
-}
-
 static void take_snapshot(struct batcher *b, struct frame *f)
 {
     struct frame whole = *f;
@@ -391,12 +381,11 @@ static void take_snapshot(struct batcher *b, struct frame *f)
 
     if (t->snapshot)
         frame_bad(f, "a snapshot of this table is open already");
+    if (b->in_transaction)
+        frame_bad(f, "a snapshot begins inside a transaction");
     /* a batch is applied before the snapshot, or after it: what is older closes here */
-    if (has_changes(b, t)) {
-        if (!can_close(b))
-            frame_bad(f, "a snapshot begins inside a transaction that changes its table");
+    if (has_content(b))
         close_batch(b);
-    }
     struct snapshot *one = t->snapshot = snapshots_add(&b->snapshots, t->oid);
     one->attempt = frame_uint(f);
     one->lsn = frame_uint(f);

@@ -298,11 +298,13 @@ const struct snapshot *ledger_snapshot_of(const struct ledger *l, const char *so
     return NULL;
 }
 
-struct snapshot *ledger_snapshot_in(const struct ledger *l, const char *target)
+struct snapshot *ledger_snapshot_in(const struct ledger *l, const char *target, uint32_t oid)
 {
-    for (unsigned i = 0; i < l->nsnapshots; i++)
-        if (l->snapshots[i].target && !strcmp(l->snapshots[i].target, target))
-            return &l->snapshots[i];
+    for (unsigned i = 0; i < l->nsnapshots; i++) {
+        struct snapshot *s = &l->snapshots[i];
+        if (s->oid != oid && s->target && !strcmp(s->target, target))
+            return s;
+    }
     return NULL;
 }
 
@@ -332,11 +334,13 @@ void ledger_note_snapshot(struct ledger *l, const struct snapshot *s)
     set(&known->mode, s->mode);
 }
 
-void ledger_note_place(struct snapshot *s, const char *source, const char *target)
+void ledger_note_place(struct ledger *l, struct snapshot *s, const char *source, const char *target)
 {
     const char *dot = strrchr(source, '.');
     char *schema = mem_printf("%.*s", dot ? (int)(dot - source) : 0, source);
 
+    for (struct snapshot *other; (other = ledger_snapshot_in(l, target, s->oid));)
+        set(&other->target, NULL);
     set(&s->schema, schema);
     set(&s->table, dot ? dot + 1 : source);
     set(&s->target, target);

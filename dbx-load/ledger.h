@@ -56,11 +56,13 @@ const struct snapshot *ledger_snapshot_of(const struct ledger *l, const char *so
 /* Notes a snapshot; texts are copied. Which table of which name has it stays as it was known. */
 void ledger_note_snapshot(struct ledger *l, const struct snapshot *s);
 
-/* Notes that this table (quoted in full) has the rows of that of the source, schema.table. */
-void ledger_note_place(struct snapshot *s, const char *source, const char *target);
+/* Notes that this table (quoted in full) has the rows of that of the source, schema.table, and no
+ * other's. */
+void ledger_note_place(struct ledger *l, struct snapshot *s, const char *source,
+                       const char *target);
 
-/* The snapshot that is in this table, or NULL. */
-struct snapshot *ledger_snapshot_in(const struct ledger *l, const char *target);
+/* The snapshot of another table than this one's that is in the target, or NULL. */
+struct snapshot *ledger_snapshot_in(const struct ledger *l, const char *target, uint32_t oid);
 
 /* For fail_record: notes the error and saves. */
 void ledger_record_error(void *ledger, const char *text);

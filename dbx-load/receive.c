@@ -363,8 +363,11 @@ bool receive_take(struct receive *r, bool readable)
         else
             r->outcome = CUT;
     }
-    if (r->dirty && !steps_acknowledge(r->steps))
-        ledger_save(&r->load->ledger);
+    if (r->dirty) {
+        if (!steps_acknowledge(r->steps))
+            ledger_save(&r->load->ledger);
+        steps_start(r->steps);
+    }
     r->dirty = false;
     return r->outcome == GOING;
 }

@@ -117,7 +117,7 @@ static void step_done(struct table *t)
 
     FAILPOINT("after-success");
     if (known)
-        ledger_note_place(known, step->source, t->name);
+        ledger_note_place(l, known, step->source, t->name);
     step->done = true;
     t->step = NULL;
     t->credit = is_behind(l, step->oid) ? t->credit + 1 : 0;
@@ -166,7 +166,7 @@ static void renamed(struct table *t)
     if (before)
         table_forget(before);
     table_forget(t);
-    ledger_note_place(known, t->step->source, t->name);
+    ledger_note_place(&s->load->ledger, known, t->step->source, t->name);
     ledger_save(&s->load->ledger);
 }
 
@@ -176,14 +176,14 @@ static void renamed(struct table *t)
 static void make_way(struct table *t)
 {
     struct ledger *l = &t->steps->load->ledger;
-    struct snapshot *other = ledger_snapshot_in(l, t->name);
+    struct snapshot *other = ledger_snapshot_in(l, t->name, t->step->oid);
     char *name = mem_printf("%s_before_%u", t->step->name, t->step->oid);
     struct buf aside = {0};
 
     quote_table(&aside, t->step->catalog, t->step->schema, name);
     if (other) {
         char *source = mem_printf("%s.%s", other->schema, name); /* so that every name is another */
-        ledger_note_place(other, source, aside.data);
+        ledger_note_place(l, other, source, aside.data);
         ledger_save(l);
         free(source);
     }
@@ -519,35 +519,44 @@ static bool is_older(const struct step *a, const struct step *b)
     return a->relation.seq != b->relation.seq ? a->relation.seq < b->relation.seq : a->oid < b->oid;
 }
 
-/*
- * Whether a step that is not done has to come before another, of the same batch or a later one. It
- * is of the same table (which may have another name there). Or of a table that has its name there:
- * in a batch these stand in any order, and the one whose shape is older had the name first. Or both
- * get new names: in the order of the source, for they may want each other's.
- */
-static bool comes_first(struct steps *s, struct step *o, const struct step *step)
+/* Whether of two tables the one, whose shape is older, comes first: they have one name there, or
+ * both get new names, and may want each other's. */
+static bool are_in_order(struct steps *s, struct step *older, const struct step *step)
 {
-    bool earlier = o->batch != step->batch;
+    const struct table *there = table_of(s, older);
 
-    if (o->oid == step->oid)
-        return earlier || o->index < step->index;
-    if (!earlier && !is_older(o, step))
-        return false;
-    const struct table *there = table_of(s, o);
-    return there == step->table ||
-           (old_name(s, step, step->table->name) && old_name(s, o, there->name));
+    return is_older(older, step) &&
+           (there == step->table ||
+            (old_name(s, step, step->table->name) && old_name(s, older, there->name)));
 }
 
+/* Whether a step that is not done has to come before this one: of the same table, whatever its name
+ * there, or of another in the order of the source. */
 static bool comes_later(struct steps *s, const struct step *step)
 {
-    for (struct batch *b = s->load->ledger.batches; b; b = b->next) {
-        for (unsigned i = 0; i < b->nsteps; i++)
-            if (&b->steps[i] != step && !b->steps[i].done && comes_first(s, &b->steps[i], step))
+    bool before = true;
+
+    for (struct batch *b = s->load->ledger.batches; b; b = b->next)
+        for (unsigned i = 0; i < b->nsteps; i++) {
+            struct step *o = &b->steps[i];
+            before &= o != step;
+            if (o->done || o == step)
+                continue;
+            if (o->oid == step->oid ? before : are_in_order(s, o, step))
                 return true;
-        if (b == step->batch)
-            break;
-    }
+        }
     return false;
+}
+
+/* Whether a snapshot has to wait because another table has its name there: that one was dropped in
+ * the source, or will be renamed by a step that may be still to come, if it is older. */
+static bool waits_for_name(const struct steps *s, const struct step *step)
+{
+    const struct ledger *l = &s->load->ledger;
+    const struct batch *b = step->batch;
+
+    return b->is_snapshot && l->applied < b->snapshot.lsn &&
+           ledger_snapshot_in(l, step->table->name, step->oid);
 }
 
 /* Whether one more job may go to a table that is behind: one is kept for the others. */
@@ -568,7 +577,8 @@ static struct step *next_step(struct steps *s)
     for (struct batch *b = s->load->ledger.batches; b; b = b->next)
         for (unsigned i = 0; i < b->nsteps && (behind || !b->acknowledged); i++) {
             struct step *step = &b->steps[i];
-            if (!step->done && !table_of(s, step)->step && !comes_later(s, step))
+            if (!step->done && !table_of(s, step)->step && !comes_later(s, step) &&
+                !waits_for_name(s, step))
                 return step;
         }
     return NULL;

@@ -95,11 +95,6 @@ static void take_begin(struct changes *c, const struct pgoutput *m)
 {
     if (c->inside)
         bad(c, "a transaction inside another");
-    if (c->target && m->begin.lsn >= c->target) {
-        c->position = c->target; /* whatever commits before it has been sent */
-        c->done = true;
-        return;
-    }
     if (c->open && c->open != m->begin.lsn)
         msg_die(EX_TEMPFAIL,
                 "the server came back without the transaction that was being read (was it a "
@@ -128,7 +123,26 @@ static void take_commit(struct changes *c, const struct pgoutput *m)
     }
 }
 
+bool changes_reach(struct changes *c, lsn_t lsn)
+{
+    if (!c->target || lsn < c->target)
+        return false;
+    if (c->target > c->position)
+        c->position = c->target;
+    c->done = true;
+    return true;
+}
+
 /* ------------------------------------------------------------------ reading tables again */
+
+/* Tables that were read behind the target: the others get there, too. */
+static void move_target(struct changes *c)
+{
+    if (!c->run->arguments->once || c->run->read_lsn <= c->target)
+        return;
+    c->target = c->run->read_lsn;
+    c->done = c->position >= c->target;
+}
 
 static void withhold(struct changes *c, struct table *table, const char *why)
 {
@@ -156,7 +170,10 @@ bool changes_refresh(struct changes *c, struct trouble *t)
     }
     if (!settle_define(c->run, c->position, t))
         return false;
-    return !c->run->unread || snapshot_take_more(c->run, c->position, t);
+    if (c->run->unread && !snapshot_take_more(c->run, c->position, t))
+        return false;
+    move_target(c);
+    return true;
 }
 
 /* ------------------------------------------------------------------ relations */

@@ -10,7 +10,7 @@
 
 struct changes {
     struct run *run;
-    lsn_t target;      /* end here; 0: never */
+    lsn_t target;      /* end here; 0: never. Under --once, not before what tables were read at */
     bool done;         /* the target is reached */
     lsn_t position;    /* everything before it has been written, whole */
     int64_t time;      /* when the source was there, as it says */
@@ -47,6 +47,10 @@ bool changes_take(struct changes *c, const char *data, size_t len, struct troubl
  * unread as soon as that is possible. False: the catalog could not be asked.
  */
 bool changes_refresh(struct changes *c, struct trouble *t);
+
+/* Whether a transaction with this commit LSN lies at the target, or behind it: then all before has
+ * come. */
+bool changes_reach(struct changes *c, lsn_t lsn);
 
 /* The server says that it has nothing more to send up to here. */
 void changes_idle(struct changes *c, lsn_t wal_end, int64_t time);

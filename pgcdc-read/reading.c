@@ -236,6 +236,7 @@ void reading_begin(struct run *run, PGconn *c, lsn_t lsn)
     }
     run->unread = false;
     run->reading = r;
+    run->read_lsn = lsn;
     if (!run->renew)
         run->renew = lsn;
     r->left = r->ntables;

@@ -142,7 +142,10 @@ static bool is_too_early(const struct replication *r, const char *data, int len)
 
     if (*data != 'w' || len < 34)
         return false;
-    return r->c->done || (m->c && is_begin(data, len) && get64(data + 26) >= m->limit);
+    if (!is_begin(data, len))
+        return r->c->done;
+    lsn_t lsn = get64(data + 26);
+    return changes_reach(r->c, lsn) || (m->c && lsn >= m->limit);
 }
 
 static int next_message(struct replication *r, char **data)

@@ -34,6 +34,8 @@ def test_confirms_what_dbx_load_applied_and_nothing_else(database, slot, table, 
         reader.process.send_signal(signal.SIGTERM)
         end = reader.wait_frames("end")[0][1]
         settle(lambda: reader.process.poll() is None, 1)
+        _, oid, attempt, lsn, _ = reader.of("snapshot-end")[0]
+        load.add_snapshot(oid, lsn, attempt)
         load.apply(end)
         load.drop_lock()
         assert reader.wait() == 0
@@ -70,6 +72,8 @@ def test_starts_where_dbx_load_says_and_drops_what_a_snapshot_has(database, slot
     with Reader(database.conninfo, slot, "--once", state=load.folder) as reader:
         load.serve(reader, checkpoint)
         end = reader.wait_frames("end")[0][1]
+        _, oid, attempt, lsn, _ = reader.of("snapshot-end")[0]
+        load.add_snapshot(oid, lsn, attempt)
         load.apply(end)
         load.drop_lock()
         assert reader.wait() == 0

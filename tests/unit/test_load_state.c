@@ -244,8 +244,8 @@ static void ledger_comes_back_as_it_was(void **state)
     assert_null(ledger_snapshot(&is, 6));
     assert_string_equal(ledger_snapshot_of(&is, "public.t 1")->mode, "append");
     assert_null(ledger_snapshot_of(&is, "public.t"));
-    assert_int_equal(ledger_snapshot_in(&is, "`c`.`s`.`t 1`")->oid, 5);
-    ledger_note_place(ledger_snapshot(&is, 5), "a.public.u", "`c`.`s`.`u`");
+    assert_int_equal(ledger_snapshot_in(&is, "`c`.`s`.`t 1`", 0)->oid, 5);
+    ledger_note_place(&is, ledger_snapshot(&is, 5), "a.public.u", "`c`.`s`.`u`");
     assert_string_equal(ledger_snapshot(&is, 5)->schema, "a.public");
     assert_string_equal(ledger_snapshot_of(&is, "a.public.u")->target, "`c`.`s`.`u`");
     struct step *steps = is.batches->steps;
