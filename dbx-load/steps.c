@@ -549,13 +549,13 @@ static bool comes_later(struct steps *s, const struct step *step)
 }
 
 /* Whether a snapshot has to wait because another table has its name there: that one was dropped in
- * the source, or will be renamed by a step that may be still to come, if it is older. */
+ * the source, or a step that may be still to come, if there are changes at all, renames it. */
 static bool waits_for_name(const struct steps *s, const struct step *step)
 {
     const struct ledger *l = &s->load->ledger;
     const struct batch *b = step->batch;
 
-    return b->is_snapshot && l->applied < b->snapshot.lsn &&
+    return b->is_snapshot && l->prepared && l->applied < b->snapshot.lsn &&
            ledger_snapshot_in(l, step->table->name, step->oid);
 }
 

@@ -749,6 +749,34 @@ def test_a_table_is_renamed_and_its_copy_with_it(told):
     )
 
 
+# A new one is read as of now, while what was done under its name before is still to come.
+story(
+    "name_taken",
+    ["CREATE TABLE t (id int PRIMARY KEY, v text)", "INSERT INTO t VALUES (1, 'one'), (2, 'two')"],
+    behind=[
+        "INSERT INTO t VALUES (3, 'three')",
+        "ALTER TABLE t RENAME TO moved",
+        "UPDATE moved SET v = 'moved' WHERE id = 1",
+        "CREATE TABLE t (id int PRIMARY KEY, n int)",
+        "INSERT INTO t VALUES (7, 70)",
+    ],
+    once=[
+        "DELETE FROM moved WHERE id = 2",
+        "DROP TABLE t",
+        "ALTER TABLE moved RENAME TO t",
+        "INSERT INTO t VALUES (4, 'back')",
+        "CREATE TABLE moved (id int PRIMARY KEY, b boolean)",
+        "INSERT INTO moved VALUES (8, true)",
+    ],
+)
+
+
+def test_a_new_table_takes_the_name_of_one_that_is_renamed(told):
+    told.assert_story("name_taken")
+    read = {name: n for name, n in told.reads.items() if name.startswith("name_taken.")}
+    assert read == {"name_taken.t": 2, "name_taken.moved": 1}
+
+
 story(
     "table_moved",
     [
