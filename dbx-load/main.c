@@ -136,7 +136,7 @@ static bool has_to_finish(const struct load *load)
     return false;
 }
 
-/* Loads until the stream is over and all that was prepared is done. */
+/* Loads until the stream is over, and all that was prepared is done, or waits for changes. */
 static void run(struct load *load, struct receive *r)
 {
     struct ledger *l = &load->ledger;
@@ -158,7 +158,7 @@ static void run(struct load *load, struct receive *r)
         recover_fence(load);
         steps_acknowledge(steps);
         steps_start(steps);
-        while (has_to_finish(load))
+        while (has_to_finish(load) && steps_busy(steps))
             http_turn(load->http, -1, -1);
     }
     if (keeps_state) { /* numbers begin anew with the run */
@@ -170,7 +170,7 @@ static void run(struct load *load, struct receive *r)
         ledger_save(l);
     }
     take_all(load, r);
-    while (load->http && (l->batches || http_pending(load->http)))
+    while (load->http && (steps_busy(steps) || http_pending(load->http)))
         http_turn(load->http, -1, -1);
     if (load->sink == SINK_WAREHOUSE)
         recover_leave(load);

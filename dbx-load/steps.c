@@ -595,6 +595,11 @@ void steps_start(struct steps *s)
     }
 }
 
+bool steps_busy(const struct steps *s)
+{
+    return s->busy > 0;
+}
+
 /* ------------------------------------------------------------------ acknowledging */
 
 /* Whether the batch need not wait for the step: it is done, or of a table whose snapshot is being

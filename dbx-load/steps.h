@@ -23,6 +23,9 @@ void steps_free(struct steps *s);
  * http_turn. A step that can't be done ends the program. */
 void steps_start(struct steps *s);
 
+/* Whether something is under way. */
+bool steps_busy(const struct steps *s);
+
 /* Acknowledges batches, and forgets those that are done: state first, then the staged files go.
  * True: there was one, so that the ledger was saved. */
 bool steps_acknowledge(struct steps *s);

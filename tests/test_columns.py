@@ -386,3 +386,16 @@ def test_rename_that_waits_is_taken_back(make, warehouse):
         if t.table in s["statement"] and "RENAME COLUMN" in s["statement"]
     ]
     assert found[0] == "CANCELED" and set(found[1:]) == {"SUCCEEDED"}
+
+
+def test_a_name_that_another_table_may_give_up(make):
+    """The new table's snapshot waits for the changes before it, also when the stream ends first."""
+    t = make()
+    t.change({**ID, **V}, [("1", "one")]).loaded()
+    t.open().change({**ID, **V}, [("1", "one")], snapshot=True).loaded()
+    t.lsn -= 10
+    t.open().change({**ID, **V}, [("2", "other")], snapshot=True, oid=7).loaded()
+    assert t.rows("id") == [("1",)]
+    t.lsn -= 10
+    t.open().change({**ID, **V}, [("3", "late")], at=t.lsn + 5).loaded()
+    assert t.rows("id") == [("2",)]
