@@ -26,8 +26,9 @@ struct attribute {
 };
 
 struct attributes {
-    lsn_t lsn;   /* of the look */
-    bool exists; /* false: the table is gone, and with it all that follows */
+    lsn_t lsn;      /* of the look */
+    bool exists;    /* false: the table is gone, and with it all that follows */
+    bool unsettled; /* as a run before left them: its shape of the table was not prepared */
     char *schema, *name;
     char identity; /* 'd', 'n', 'f', 'i' */
     uint32_t relfilenode;

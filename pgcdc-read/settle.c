@@ -10,7 +10,7 @@ bool settle_look(struct run *run, struct trouble *t)
 {
     for (struct table *table = run->tables; table; table = table->hh.next) {
         if (!table->listed || !table->shape ||
-            (attributes_stamp(table->attributes) == table->stamp &&
+            (!table->attributes->unsettled && attributes_stamp(table->attributes) == table->stamp &&
              !strcmp(table->shape->relation->table, table->name)))
             continue;
         if (!attributes_read(run, table, 0, t))

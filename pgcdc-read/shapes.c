@@ -105,6 +105,13 @@ static void take_attributes(struct table *table, const struct state_line *line)
             (struct attribute){.attnum = i, .xmin = number(line, 3), .since = position(line, 4)};
 }
 
+static void take_unsettled(struct table *table, const struct state_line *line)
+{
+    if (!table->attributes)
+        bad(line);
+    table->attributes->unsettled = true;
+}
+
 void shapes_read(struct run *run)
 {
     static const struct {
@@ -112,10 +119,9 @@ void shapes_read(struct run *run)
         unsigned words;
         void (*take)(struct table *table, const struct state_line *line);
     } kinds[] = {
-        {"table", 7, take_table},
-        {"column", 8, take_column},
-        {"catalog", 5, take_catalog},
-        {"attributes", 5, take_attributes},
+        {"table", 7, take_table},         {"column", 8, take_column},
+        {"catalog", 5, take_catalog},     {"attributes", 5, take_attributes},
+        {"unsettled", 1, take_unsettled},
     };
     struct buf text = {0};
     struct state_line line;
@@ -180,6 +186,15 @@ static void add_attributes(struct buf *text, uint32_t oid, const struct attribut
     }
 }
 
+/* What the attributes are may have to be written to the stream again, though they don't change. */
+static void add_unsettled(struct buf *text, uint32_t oid)
+{
+    char words[WORDS];
+
+    snprintf(words, sizeof words, "unsettled %u", oid);
+    state_line(text, words, NULL);
+}
+
 /* Forgets the shapes that no run can come back to. True: there were some. */
 static bool forget_older(struct table *table, lsn_t prepared)
 {
@@ -208,12 +223,16 @@ static void write_file(const struct run *run)
 
     for (const struct table *table = run->tables; table; table = table->hh.next) {
         const struct shape *s = table->shape;
-        if (!s || !table->attributes || !table->attributes->exists)
+        const struct attributes *a = table->attributes;
+        if (!s || !a || !a->exists || a->rewritten) /* it has to be read again */
             continue;
+        bool unsettled = table->settle || s->older || a->unsettled;
         while (s->older)
             s = s->older;
         add_shape(&text, s);
-        add_attributes(&text, table->oid, table->attributes);
+        add_attributes(&text, table->oid, a);
+        if (unsettled)
+            add_unsettled(&text, table->oid);
     }
     if (run->arguments->snapshot == SNAPSHOT_ONLY) /* they are as current after it as before */
         buf_add(&text, run->others.data, run->others.len);

@@ -201,6 +201,24 @@ def test_killed_before_a_table_was_read_again(database, runs):
     assert sorted(replay(runs.frames)["public.u"]) == [("1",), ("2",), ("3",)]
 
 
+def test_killed_before_a_shape_without_rows_was_loaded(database, runs):
+    """The state has been written with what the catalog said then; the next run says it again."""
+    database.execute(
+        "ALTER TABLE u ADD x int", "ALTER TABLE t ALTER id TYPE bigint USING id + 1"
+    )
+    with runs.start() as reader:
+        reader.wait_frames("snapshot-end")
+        reader.stop(signal.SIGKILL)
+        runs.load.drop_lock()
+    runs.load.take_lock()
+    before = len(runs.frames)
+    assert runs.once(said="public.t was not replicated for a while") == ["t"]
+    frames = runs.frames[before:]
+    (oid,) = [frame[1] for frame in frames if frame[0] == "define"]
+    (shape,) = [frame[4] for frame in frames if frame[0] == "relation" and frame[3] == oid]
+    assert shape["table"] == "u" and [c["name"] for c in shape["columns"]] == ["id", "x"]
+
+
 def test_a_table_with_a_renamed_label_of_an_enum_is_read_again(database, runs):
     """Its rows show the new label without having been written; one that was added is in none."""
     database.execute(
