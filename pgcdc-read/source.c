@@ -22,6 +22,7 @@ bool trouble_is_temporary(const struct trouble *t)
         "57",    /* operator intervention: shutting down, starting up, terminated */
         "55006", /* object in use: our own predecessor still has the slot */
         "55P03", /* lock not available */
+        "XX",    /* internal error: decoding meets some by chance, beside VACUUM FULL and DDL */
     };
 
     if (!*t->sqlstate)
