@@ -194,18 +194,14 @@ static bool ends(struct replication *r)
     return false;
 }
 
-/* Until there is a message, or rows of a table that is being read, or something is due. now: sees
- * to what is due, but does not wait. */
-static void wait_for_more(struct replication *r, bool now)
+/* Until there is a message, or rows of a table that is being read, or it is time. */
+static void wait_for_more(struct replication *r, int64_t until)
 {
     struct run *run = r->c->run;
     int fds[1 + SNAPSHOT_JOBS_MAX];
-    int64_t until = changes_tick(r->c);
 
     if (r->stop_deadline && until > r->stop_deadline)
         until = r->stop_deadline;
-    if (now)
-        return;
     fds[0] = r->held ? -1 : PQsocket(run->loop.stream);
     loop_wait_any(&run->loop, fds, 1 + reading_sockets(run, fds + 1), until);
 }
@@ -233,7 +229,9 @@ static bool stream(struct replication *r, struct trouble *t)
                 return false;
             loop_push(l);
         } else if (n == 0) {
-            wait_for_more(r, rows);
+            int64_t until = changes_tick(r->c);
+            if (!rows)
+                wait_for_more(r, until);
             if (PQstatus(l->sql) != CONNECTION_OK) { /* and with it went the lock on the slot */
                 trouble_of_connection(t, l->sql);
                 return false;

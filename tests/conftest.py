@@ -13,6 +13,7 @@ from lib.environment import forget_settings
 from lib.pipeline import Pipeline, kill_leftovers
 from lib.postgres import Cluster, version
 from lib.reader import Load
+from lib.runs import Runs
 from lib.warehouse import LocalWarehouse
 
 forget_settings()
@@ -126,6 +127,19 @@ def load(tmp_path):
     load = Load(tmp_path / "state")
     load.take_lock()
     return load
+
+
+@pytest.fixture
+def runs(database, slot, table, load):
+    """Runs of the reader, the first of which has read t and u."""
+    database.execute(
+        "CREATE TABLE u (id int PRIMARY KEY)",
+        "INSERT INTO u VALUES (1)",
+        "ALTER PUBLICATION pub ADD TABLE u",
+    )
+    runs = Runs(database, slot, load)
+    assert runs.once() == ["t", "u"]
+    return runs
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 
 from lib.pipeline import STAGES, wait_for
 from lib.reader import Reader, replay, source_rows, stream_rows
-from lib.runs import Runs
 
 # Few rows on many pages: 12,500 of them, and a connection reads 4,096 at a time.
 MANY_PAGES = (
@@ -49,7 +48,7 @@ class Writer:
 
 
 def between(reader, first, last):
-    """The frames from one to the other, by their types: what came while a table was read."""
+    """The frames from one to the other: what came while a table was read."""
     frames = list(reader.frames)
     return frames[frames.index(first) : frames.index(last)]
 
@@ -57,19 +56,6 @@ def between(reader, first, last):
 @pytest.fixture
 def big(database, table):
     database.execute(*MANY_PAGES)
-
-
-@pytest.fixture
-def runs(database, slot, load, table):
-    """Both tables have been read."""
-    database.execute(
-        "CREATE TABLE u (id int PRIMARY KEY)",
-        "INSERT INTO u VALUES (1)",
-        "ALTER PUBLICATION pub ADD TABLE u",
-    )
-    runs = Runs(database, slot, load)
-    assert runs.once() == ["t", "u"]
-    return runs
 
 
 def assert_target_is(database, runs, *names):
