@@ -1,9 +1,13 @@
 #include "catalog.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "run.h"
+
+#define COMMIT_PATIENCE 1000 /* ms for a transaction that is on disk to be seen by others */
+#define COMMIT_EVERY 2       /* ms between looks at it */
 
 /* A set of enum operation: what the publications of a table leave out, together. */
 #define UNPUBLISHED                                                                       \
@@ -235,6 +239,34 @@ bool catalog_stamp(struct run *run, PGconn *c, const struct table *table, uint64
     PQfreemem(name);
     free(sql);
     return r != NULL;
+}
+
+/* Its lock on its own id is what a transaction lets go of last. */
+static bool is_open(struct run *run, const char *xid, bool *open, struct trouble *t)
+{
+    PGresult *r = source_query(&run->loop, run->loop.sql, t,
+                               "SELECT EXISTS (SELECT FROM pg_locks WHERE transactionid = $1::xid"
+                               " AND locktype = 'transactionid' AND mode = 'ExclusiveLock')",
+                               xid, NULL);
+
+    *open = r && field_truth(r, 0, 0);
+    PQclear(r);
+    return r != NULL;
+}
+
+bool catalog_wait(struct run *run, uint32_t xid, struct trouble *t)
+{
+    int64_t until = clock_ms() + COMMIT_PATIENCE;
+    char text[16];
+    bool open = true, asked = true;
+
+    snprintf(text, sizeof text, "%u", xid);
+    while (open && asked && clock_ms() < until) {
+        asked = is_open(run, text, &open, t);
+        for (int64_t next = clock_ms() + COMMIT_EVERY; open && clock_ms() < next;)
+            loop_wait(&run->loop, -1, 0, next);
+    }
+    return asked;
 }
 
 bool catalog_stayed(struct run *run, const struct table *table, bool *stayed, struct trouble *t)

@@ -71,6 +71,13 @@ bool catalog_stayed(struct run *run, const struct table *table, bool *stayed, st
 bool catalog_is_partition(struct run *run, uint32_t oid, const struct table *table, bool *is,
                           struct trouble *t);
 
+/*
+ * Waits until others see what a transaction has done: one that commits is sent as soon as its commit
+ * is on disk, which is before that. A second at most, for where commits wait for standbys it may be
+ * us who is waited for. False: as above.
+ */
+bool catalog_wait(struct run *run, uint32_t xid, struct trouble *t);
+
 /* Asks connection c for the table's stamp; 0: there is none of its name any more. False: as above.
  */
 bool catalog_stamp(struct run *run, PGconn *c, const struct table *table, uint64_t *stamp,

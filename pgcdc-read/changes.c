@@ -104,6 +104,7 @@ static void take_begin(struct changes *c, const struct pgoutput *m)
     c->lsn = m->begin.lsn;
     c->begin_time = m->begin.time;
     c->xid = m->begin.xid;
+    c->seen = false;
     c->seq = 0;
 }
 
@@ -197,6 +198,9 @@ static bool take_relation(struct changes *c, const struct pgoutput *m, const cha
 {
     struct table *table = catalog_ignore(c->run, m->relation.oid);
 
+    if (!c->seen && !catalog_wait(c->run, c->xid, t))
+        return false;
+    c->seen = true;
     if (!table->selected && !look_again(c, t))
         return false;
     if (!table->selected) {

@@ -24,6 +24,7 @@ struct changes {
     lsn_t lsn;   /* of the transaction being received: its commit LSN */
     int64_t begin_time;
     uint32_t xid;
+    bool seen;      /* the catalog shows what it did */
     uint64_t seq;   /* of its last row message */
     lsn_t open;     /* the transaction of which something is written, but not its end; 0: none */
     lsn_t sent_lsn; /* the position of the last row written */

@@ -8,13 +8,19 @@ where nothing else would do.
 import contextlib
 import os
 import random
+import threading
 
 import psycopg
 import pytest
 
-from lib.reader import UNCHANGED
+from lib.database import Database
+from lib.pipeline import wait_for
+from lib.reader import UNCHANGED, Reader
 from lib.runs import Runs
 
+NOBODY = "synchronous_standby_names"
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+SENT = "SELECT sent_lsn >= pg_current_wal_flush_lsn() FROM pg_stat_replication"
 SEED = int(os.environ.get("SEED", random.randrange(2**32)))
 
 
@@ -270,3 +276,29 @@ def test_random_changes_of_a_shape(database, shapes, seed):
             assert reader.wait() == 0, reader.said
         shapes.load.take_lock()
         shapes.check("t", "other")
+
+
+def commit_unseen(conninfo):
+    with psycopg.connect(conninfo) as connection:
+        connection.execute("ALTER TABLE t ADD v text")
+        connection.execute("INSERT INTO t VALUES (1, 'one')")
+
+
+def test_a_transaction_is_sent_before_others_see_it(own_cluster):
+    """Between its commit on disk and its end lies, here, the wait for a standby."""
+    with Database(own_cluster, "test_unseen") as database:
+        database.execute("CREATE TABLE t (id int PRIMARY KEY)", "CREATE PUBLICATION pub FOR TABLE t")
+        with Reader(database.conninfo, "s", "--create-slot") as reader:
+            reader.wait_frames("checkpoint")
+            database.execute(f"ALTER SYSTEM SET {NOBODY} = 'nobody'", "SELECT pg_reload_conf()")
+            wait_for(lambda: database.value(f"SHOW {NOBODY}") == "nobody", 10, "reload")
+            unseen = threading.Thread(target=commit_unseen, args=[database.conninfo])
+            unseen.start()
+            wait_for(lambda: database.value(WAITING), 10, "a commit on disk")
+            wait_for(lambda: database.value(SENT), 10, "it is sent")
+            assert not reader.of("insert")
+            database.execute(f"ALTER SYSTEM RESET {NOBODY}", "SELECT pg_reload_conf()")
+            unseen.join()
+            reader.wait_frames("insert")
+            assert reader.stop() == 0
+        assert len(reader.of("snapshot")) == 1 and not reader.said
