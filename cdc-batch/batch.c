@@ -222,7 +222,8 @@ static struct snapshot *frame_snapshot(const struct frame *f, const struct table
     frame_bad(f, "no snapshot of this table is open");
 }
 
-static void take_snapshot_row(struct batcher *b, struct frame *f, const struct table *t, lsn_t lsn)
+static void take_snapshot_row(struct batcher *b, struct frame *f, const struct table *t, lsn_t lsn,
+                              bool whole)
 {
     struct snapshot *one = frame_snapshot(f, t);
 
@@ -232,7 +233,10 @@ static void take_snapshot_row(struct batcher *b, struct frame *f, const struct t
     const char *bad = fold_whole_row(&b->fold, t, values);
     if (bad)
         frame_bad(f, bad);
-    snapshot_row(&b->snapshots, one, t, values);
+    if (whole)
+        snapshot_row(&b->snapshots, one, t, values);
+    else
+        snapshot_keep(&b->snapshots, one, values);
     if (one->gathered >= b->limits.rows)
         write_snapshot_part(b, one);
     else
@@ -246,11 +250,30 @@ static void take_insert(struct batcher *b, struct frame *f)
     lsn_t lsn = frame_uint(&peek);
 
     if (frame_uint(&peek) == 0) {
-        take_snapshot_row(b, &peek, t, lsn);
+        take_snapshot_row(b, &peek, t, lsn, true);
         return;
     }
     struct position at = frame_position(b, f);
     folded(b, f, fold_insert(fold_of(b, t), t, at, frame_any(f)));
+}
+
+static void take_keep(struct batcher *b, struct frame *f)
+{
+    const struct table *t = frame_table(b, f);
+    lsn_t lsn = frame_uint(f);
+
+    if (frame_uint(f) || t->keyless || t->shape->append)
+        frame_bad(f, "only rows with a key are kept, in a snapshot of a table that is merged");
+    take_snapshot_row(b, f, t, lsn, false);
+}
+
+static void take_range(struct batcher *b, struct frame *f)
+{
+    struct frame peek = *f;
+    struct snapshot *one = frame_snapshot(f, frame_table(b, &peek));
+
+    snapshot_range(one, f);
+    snapshot_ranges_write(b->out, one);
 }
 
 static void take_update(struct batcher *b, struct frame *f)
@@ -468,7 +491,9 @@ bool batcher_take(struct batcher *b, struct frame *f)
         {"checkpoint", 2, take_checkpoint},
         {"relation", 4, take_relation},
         {"truncate", 4, take_truncate},
-        {"snapshot", 4, take_snapshot},
+        {"keep", 4, take_keep},
+        {"range", 5, take_range},
+        {"snapshot", 7, take_snapshot},
         {"snapshot-end", 4, take_snapshot_end},
         {"define", 1, take_define},
         {"message", 4, take_message},

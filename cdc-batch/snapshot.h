@@ -17,6 +17,7 @@ struct snapshot {
     uint64_t rows;     /* so far */
     uint64_t gathered; /* rows in frames */
     struct buf frames; /* as they will be written */
+    struct buf ranges; /* frames that go behind them */
     struct snapshot *next;
 };
 
@@ -34,6 +35,15 @@ void snapshots_free(struct snapshots *s);
 
 void snapshot_row(struct snapshots *s, struct snapshot *one, const struct table *t,
                   struct mp values);
+
+/* Of a table with a key: the row is as an earlier attempt had it. */
+void snapshot_keep(struct snapshots *s, struct snapshot *one, struct mp values);
+
+/* All rows of a range of pages have come. */
+void snapshot_range(struct snapshot *one, const struct frame *f);
+
+/* Writes the ranges whose rows are written, if there are no others. */
+void snapshot_ranges_write(struct stream_out *out, struct snapshot *one);
 
 /* Writes what has gathered as a part, which there must be. */
 void snapshot_part_write(struct stream_out *out, uint64_t part, struct snapshots *s,

@@ -111,7 +111,8 @@ static void pack_number(msgpack_packer *pk, const char *key, uint64_t v)
 static void pack_steps(const struct batches *b, msgpack_packer *pk, const struct staged *snapshot,
                        const char *id, const struct staged *changes)
 {
-    const struct step_options o = {b->options.catalog, b->folder, b->start, b->options.drop};
+    const struct step_options o = {b->options.catalog, b->options.staging, b->folder, b->start,
+                                   b->options.drop};
     size_t n = snapshot != NULL;
     for (const struct staged *s = changes; s; s = s->next)
         n++;
@@ -175,8 +176,30 @@ static struct table *take_table(struct batches *b, struct frame *f)
     return t;
 }
 
+static char *snapshot_folder(const struct table *t, uint64_t attempt)
+{
+    return mem_printf("%" PRIu32 "-%" PRIu64, t->oid, attempt);
+}
+
+static void take_earlier(struct staged *s, struct frame *f)
+{
+    unsigned n = frame_array(f);
+    if (n && s->shape->kind != KEYED)
+        frame_bad(f, "only a snapshot of rows with a key goes on from earlier attempts");
+    for (unsigned i = 0; i < n; i++) {
+        if (frame_array(f) != 2)
+            frame_bad(f, "an attempt is not run and number");
+        char *run = frame_strdup(f), *folder = snapshot_folder(s->table, frame_uint(f));
+        s->earlier = mem_realloc(s->earlier, (s->nearlier + 1) * sizeof *s->earlier);
+        s->earlier[s->nearlier++] = mem_printf("%s/%s", run, folder);
+        free(run);
+        free(folder);
+    }
+}
+
 static void begin_snapshot(struct batches *b, struct frame *f)
 {
+    struct frame whole = *f;
     expect_no_part(b, f);
     struct table *t = take_table(b, f);
     for (const struct staged *s = batch_of(b, 0)->staged; s; s = s->next)
@@ -185,9 +208,26 @@ static void begin_snapshot(struct batches *b, struct frame *f)
     if (find_batch(b, t->oid))
         frame_bad(f, "a snapshot of this table is open already");
     struct open_batch *o = batch_of(b, t->oid);
+    struct staged *s = staged_of(&o->staged, t); /* there is a step for an empty table, too */
     o->attempt = frame_uint(f);
-    staged_of(&o->staged, t); /* there is a step for an empty table, too */
+    s->folder = snapshot_folder(t, o->attempt);
     t->stepped = t->shape;
+    frame_uint(f);
+    frame_int(f);
+    frame_uint(f);
+    frame_uint(f);
+    take_earlier(s, f);
+    if (t->shape->kind == KEYED)
+        stream_forward(b->out, &whole);
+}
+
+/* Where rows do not tell each other apart, there is nothing to go on from. */
+static void take_range(struct batches *b, struct frame *f)
+{
+    struct frame whole = *f;
+    expect_no_part(b, f);
+    if (take_table(b, f)->shape->kind == KEYED)
+        stream_forward(b->out, &whole);
 }
 
 static void end_snapshot(struct batches *b, struct frame *f)
@@ -320,6 +360,11 @@ static void take_message(struct batches *b, struct frame *f)
     stream_forward(b->out, f);
 }
 
+static void take_keep(struct batches *b, struct frame *f)
+{
+    take_row(b, f, rows_keep);
+}
+
 static void take_upsert(struct batches *b, struct frame *f)
 {
     take_row(b, f, rows_upsert);
@@ -354,6 +399,7 @@ bool batches_take(struct batches *b, struct frame *f)
     } kinds[] = {
         {"upsert", 6, take_upsert},
         {"remove", 5, take_remove},
+        {"keep", 5, take_keep},
         {"net", 6, take_net},
         {"event", 6, take_event},
         {"retire", 6, take_retire},
@@ -364,7 +410,8 @@ bool batches_take(struct batches *b, struct frame *f)
         {"define", 1, take_define},
         {"batch", 4, end_batch},
         {"snapshot-batch", 6, end_snapshot},
-        {"snapshot", 4, begin_snapshot},
+        {"snapshot", 7, begin_snapshot},
+        {"range", 5, take_range},
         {"message", 4, take_message},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {

@@ -12,6 +12,7 @@ struct rows {
     struct parquet *parquet; /* the file's */
     bool strict;
     struct staged *to; /* NULL: no file is open */
+    char *path; /* of the file, as its frames have it */
     const struct shape *shape;
     const struct frame *frame;   /* of the current row, and where its values begin: to say */
     const unsigned char *values; /* in messages which row it is */
@@ -91,6 +92,7 @@ struct rows *rows_new(struct file *file, bool strict)
 void rows_free(struct rows *r)
 {
     value_scratch_free(&r->scratch);
+    free(r->path);
     buf_free(&r->line);
     free(r);
 }
@@ -102,17 +104,19 @@ const struct staged *rows_open_for(const struct rows *r)
 
 void rows_open(struct rows *r, struct staged *to, char *name)
 {
-    staged_add_file(to, name);
+    free(r->path);
+    r->path = to->folder ? mem_printf("%s/%s", to->folder, name) : mem_strdup(name);
     r->to = to;
     r->shape = to->shape;
-    file_open(r->file, name, r->shape->staged, r->shape->nstaged, r->shape->source);
+    file_open(r->file, r->path, r->shape->staged, r->shape->nstaged, r->shape->source);
+    staged_add_file(to, name);
 }
 
 void rows_close(struct rows *r)
 {
     if (!r->to)
         return;
-    r->to->files[r->to->nfiles - 1].rows = file_close(r->file);
+    r->to->files[r->to->nfiles - 1].rows += file_close(r->file);
     r->to = NULL;
 }
 
@@ -332,10 +336,10 @@ void rows_retire(struct rows *r, struct frame *f)
     put_row(r, f, true);
 }
 
-void rows_remove(struct rows *r, struct frame *f)
+/* Its key alone. */
+static void put_removed(struct rows *r, struct frame *f)
 {
     const struct shape *s = r->shape;
-    expect(f, s->kind == KEYED && !s->soft);
     struct staged_position p = rows_position(f);
     expect_values(r, f);
     for (unsigned i = 0; i < s->ncolumns; i++) {
@@ -347,6 +351,18 @@ void rows_remove(struct rows *r, struct frame *f)
     parquet_put(r->parquet, special_at(s) + REMOVED, &(union parquet_value){.i = 1});
     put_position(r, &p);
     file_end_row(r->file);
+}
+
+void rows_remove(struct rows *r, struct frame *f)
+{
+    expect(f, r->shape->kind == KEYED && !r->shape->soft);
+    put_removed(r, f);
+}
+
+void rows_keep(struct rows *r, struct frame *f)
+{
+    expect(f, r->shape->kind == KEYED && r->to->folder);
+    put_removed(r, f);
 }
 
 void rows_net(struct rows *r, struct frame *f)

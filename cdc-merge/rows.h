@@ -7,7 +7,7 @@
  *   k1, …                       key columns: where the unchanged values of the row are to be found,
  *                               if not under its own key
  *   _removed                    BOOLEAN: the key is gone (where deletes are soft, the row has its
- *                               last values)
+ *                               last values); in a snapshot: the row is in an earlier attempt's files
  *   _unchanged                  LIST of INT: the attnums of the columns whose values are elsewhere
  *
  * of one without:
@@ -39,7 +39,8 @@ struct rows;
 struct rows *rows_new(struct file *file, bool strict);
 void rows_free(struct rows *r);
 
-/* Begin a file for the step; its name is taken over. One file is open at a time. */
+/* Begin a file for the step, in its folder if it has one; the name is taken over. One file is open
+ * at a time. */
 void rows_open(struct rows *r, struct staged *to, char *name);
 
 /* Take a position out of a frame. */
@@ -50,6 +51,7 @@ struct staged_position rows_position(struct frame *f);
 void rows_upsert(struct rows *r, struct frame *f);
 void rows_retire(struct rows *r, struct frame *f);
 void rows_remove(struct rows *r, struct frame *f);
+void rows_keep(struct rows *r, struct frame *f);
 void rows_event(struct rows *r, struct frame *f);
 void rows_net(struct rows *r, struct frame *f);
 

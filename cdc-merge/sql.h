@@ -15,7 +15,8 @@
 
 struct sql_place {
     const char *catalog;
-    const char *folder; /* in which the staged files lie */
+    const char *staging; /* the pipeline's folder … */
+    const char *folder;  /* … and the run's in it, where the staged files lie */
 };
 
 struct sql_property {

@@ -135,10 +135,83 @@ static void put_own(struct buf *sql, const struct shape *s, const struct staged_
                    f->end.lsn, f->end.seq, f->end.time);
 }
 
+/* The key columns, with commas between them. */
+static void put_keys(struct buf *sql, const struct shape *s)
+{
+    const char *comma = "";
+    for (unsigned i = 0; i < s->ncolumns; i++) {
+        if (!s->columns[i].key)
+            continue;
+        buf_printf(sql, "%s%s", comma, s->columns[i].staged);
+        comma = ", ";
+    }
+}
+
+static void put_path(struct buf *sql, const char *folder, const char *name)
+{
+    buf_str(sql, " FROM parquet.`");
+    quote_path(sql, folder);
+    buf_char(sql, '/');
+    quote_path(sql, name);
+    buf_char(sql, '`');
+}
+
+/* The columns of an attempt at a snapshot, which is of this number, from 0. */
+static void put_attempt(struct buf *sql, const struct shape *s, size_t number)
+{
+    for (unsigned k = 0; k < s->ncolumns; k++) {
+        put_column(sql, &s->columns[k]);
+        buf_str(sql, ", ");
+    }
+    buf_printf(sql,
+               "_removed, _cdc_lsn, _cdc_seq, _cdc_commit_time, _cdc_unrepresentable, %zu AS "
+               "_attempt",
+               number);
+}
+
+/* Rows of a snapshot that goes on from earlier attempts: of the keys that the last one has, the
+ * newest row that is whole. */
+static void put_resumed(struct buf *sql, const struct sql_place *at, const struct staged *s,
+                        bool details)
+{
+    const struct shape *shape = s->shape;
+    buf_str(sql, "SELECT ");
+    for (unsigned k = 0; k < shape->ncolumns; k++)
+        buf_printf(sql, "%s, ", shape->columns[k].staged);
+    buf_str(sql, "_removed, IF(_removed, CAST(raise_error(");
+    struct buf message = {0};
+    buf_printf(&message, "pgcdc: %s: a row of an earlier attempt is not staged", shape->source);
+    quote_text(sql, message.data, message.len);
+    buf_free(&message);
+    buf_str(sql, ") AS BIGINT), _cdc_lsn) AS _cdc_lsn, _cdc_seq, _cdc_commit_time, "
+                 "_cdc_unrepresentable");
+    if (details)
+        put_details(sql, s, 0);
+    buf_str(sql, " FROM (\nSELECT *, max(_attempt) OVER (PARTITION BY ");
+    put_keys(sql, shape);
+    buf_str(sql, ") AS _last, row_number() OVER (PARTITION BY ");
+    put_keys(sql, shape);
+    buf_str(sql, " ORDER BY _removed, _attempt DESC) AS _number FROM (\n");
+    for (size_t i = 0; i < s->nearlier; i++) {
+        buf_str(sql, "SELECT ");
+        put_attempt(sql, shape, i);
+        put_path(sql, at->staging, s->earlier[i]);
+        buf_str(sql, "\nUNION ALL\n");
+    }
+    buf_str(sql, "SELECT ");
+    put_attempt(sql, shape, s->nearlier);
+    put_path(sql, at->folder, s->folder);
+    buf_printf(sql, ")) WHERE _last = %zu AND _number = 1", s->nearlier);
+}
+
 static void put_files(struct buf *sql, const struct sql_place *at, const struct staged *s,
                       bool details)
 {
     const struct shape *shape = s->shape;
+    if (s->nearlier) {
+        put_resumed(sql, at, s, details);
+        return;
+    }
     for (size_t i = s->first_file; i < s->nfiles; i++) {
         const struct staged_file *f = &s->files[i];
         if (i > s->first_file)
@@ -154,11 +227,7 @@ static void put_files(struct buf *sql, const struct sql_place *at, const struct 
         put_own(sql, shape, f);
         if (details)
             put_details(sql, s, i);
-        buf_str(sql, " FROM parquet.`");
-        quote_path(sql, at->folder);
-        buf_char(sql, '/');
-        quote_path(sql, f->name);
-        buf_char(sql, '`');
+        put_path(sql, at->folder, f->name);
     }
 }
 
@@ -168,18 +237,6 @@ void sql_files(struct buf *sql, const struct sql_place *at, const struct staged 
 }
 
 /* ---- one row per key ---- */
-
-/* The key columns, with commas between them. */
-static void put_keys(struct buf *sql, const struct shape *s)
-{
-    const char *comma = "";
-    for (unsigned i = 0; i < s->ncolumns; i++) {
-        if (!s->columns[i].key)
-            continue;
-        buf_printf(sql, "%s%s", comma, s->columns[i].staged);
-        comma = ", ";
-    }
-}
 
 /* The columns that go through every step as they are. */
 static void put_passing(struct buf *sql, const struct staged *s)

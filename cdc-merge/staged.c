@@ -33,14 +33,19 @@ struct staged *staged_of(struct staged **list, struct table *t)
     return *list;
 }
 
-struct staged_file *staged_add_file(struct staged *s, char *name)
+void staged_add_file(struct staged *s, char *name)
 {
+    if (s->folder) {
+        free(name);
+        if (s->nfiles)
+            return;
+        name = mem_strdup(s->folder);
+    }
     s->files = mem_realloc(s->files, (s->nfiles + 1) * sizeof *s->files);
     struct staged_file *f = &s->files[s->nfiles++];
     if (s->chains)
         memcpy(s->chains->before, s->chains->now, BUCKETS);
     *f = (struct staged_file){.name = name};
-    return f;
 }
 
 /* A row that is gone stays so: of several TRUNCATEs the first after a row is the one that counts.
@@ -173,6 +178,10 @@ void staged_free(struct staged **list)
         for (size_t i = 0; i < s->nfiles; i++)
             free(s->files[i].name);
         free(s->files);
+        for (size_t i = 0; i < s->nearlier; i++)
+            free(s->earlier[i]);
+        free(s->earlier);
+        free(s->folder);
         buf_free(&s->bounds.min_text);
         buf_free(&s->bounds.max_text);
         free(s->chains);

@@ -39,6 +39,9 @@ struct staged {
     size_t first_file; /* the ones before came before a TRUNCATE, and hold nothing any more (unless
                           deletes are soft) */
 
+    char *folder;    /* of a snapshot: its files are there, and count as one; else NULL */
+    char **earlier;  /* RUN/FOLDER of attempts at it that it goes on from, oldest first */
+    size_t nearlier;
     struct staged_position as_of; /* of a snapshot */
     char *defaults;               /* the file of them, see defaults.h; NULL: there are none */
     const struct shape *before;   /* what the table had until this step, see table.stepped */
@@ -58,7 +61,7 @@ struct staged {
 struct staged *staged_of(struct staged **list, struct table *t);
 
 /* Take `name` over for a new file. Pointers to files become void. */
-struct staged_file *staged_add_file(struct staged *s, char *name);
+void staged_add_file(struct staged *s, char *name);
 
 /* The table was truncated: everything so far is void, or has ended. */
 void staged_clear(struct staged *s, const struct staged_position *at);

@@ -1,6 +1,7 @@
 #include "step.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "defaults.h"
@@ -57,12 +58,27 @@ static void pack_key(msgpack_packer *pk, const struct shape *s)
 
 static void pack_files(msgpack_packer *pk, const struct staged *s)
 {
+    size_t n = s->folder ? 0 : s->nfiles;
     pack_str(pk, "files");
-    msgpack_pack_array(pk, s->nfiles + (s->defaults != NULL));
-    for (size_t i = 0; i < s->nfiles; i++)
+    msgpack_pack_array(pk, n + (s->defaults != NULL));
+    for (size_t i = 0; i < n; i++)
         pack_str(pk, s->files[i].name);
     if (s->defaults)
         pack_str(pk, s->defaults);
+}
+
+/* Those that a snapshot reads: the earlier attempts' and its own. */
+static void pack_folders(msgpack_packer *pk, const struct step_options *o, const struct staged *s)
+{
+    pack_str(pk, "folders");
+    msgpack_pack_array(pk, s->nearlier + s->nfiles);
+    for (size_t i = 0; i < s->nearlier; i++)
+        pack_str(pk, s->earlier[i]);
+    if (s->nfiles) {
+        char *own = mem_printf("%s/%s", o->start->run, s->folder);
+        pack_str(pk, own);
+        free(own);
+    }
 }
 
 /* ---- properties ---- */
@@ -127,14 +143,14 @@ static void pack_properties(msgpack_packer *pk, const struct sql_property *p, si
 void step_pack(msgpack_packer *pk, const struct step_options *o, const struct staged *s,
                const char *snapshot)
 {
-    const struct sql_place place = {o->catalog, o->folder};
+    const struct sql_place place = {o->catalog, o->staging, o->folder};
     const struct shape *shape = s->shape;
     struct sql_property properties[MAX_PROPERTIES];
     struct buf source = {0}, columns = {0}, sql = {0};
     size_t n = make_properties(o, shape, snapshot, properties, &source, &columns);
     bool applies = snapshot || s->nfiles > 0 || s->cleared;
 
-    msgpack_pack_map(pk, 10u + (s->defaults != NULL) + (snapshot != NULL) + applies);
+    msgpack_pack_map(pk, 10u + (s->defaults != NULL) + (snapshot ? 2u : 0u) + applies);
     pack_str(pk, "table");
     msgpack_pack_array(pk, 3);
     pack_str(pk, o->catalog);
@@ -159,6 +175,7 @@ void step_pack(msgpack_packer *pk, const struct step_options *o, const struct st
     if (s->defaults)
         defaults_pack(pk, s);
     if (snapshot) {
+        pack_folders(pk, o, s);
         sql_create(&sql, &place, s, properties, n);
         pack_str(pk, "create");
         pack_statement(pk, &sql);

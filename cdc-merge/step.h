@@ -9,7 +9,7 @@
 /* What all steps have in common; nothing of it is owned. */
 struct step_options {
     const char *catalog;
-    const char *folder; /* in which the staged files lie */
+    const char *staging, *folder; /* struct sql_place's */
     const struct start *start;
     bool drop; /* columns that the source has no more go from the target, too */
 };

@@ -23,6 +23,16 @@ bool batch_name_is_safe(const char *name)
     return len && len <= 200 && strspn(name, bytes) == len && *name != '.' && *name != '-';
 }
 
+bool batch_path_is_safe(const char *path)
+{
+    const char *slash = strchr(path, '/');
+    char *folder = mem_printf("%.*s", slash ? (int)(slash - path) : 0, path);
+    bool safe = slash && batch_name_is_safe(folder) && batch_name_is_safe(slash + 1);
+
+    free(folder);
+    return safe;
+}
+
 struct batch *batch_new(const char *run, uint64_t number, lsn_t lsn)
 {
     struct batch *b = mem_alloc(sizeof *b);
@@ -191,6 +201,8 @@ static void unpack_step(struct batch *b, struct frame *f, struct step *s)
             unpack_properties(b, f, s);
         } else if (is(key, len, "files")) {
             s->files = texts(b, f, &s->nfiles);
+        } else if (is(key, len, "folders")) {
+            s->folders = texts(b, f, &s->nfolders);
         } else if (is(key, len, "rows")) {
             s->rows = frame_uint(f);
         } else if (is(key, len, "create")) {
@@ -206,6 +218,9 @@ static void unpack_step(struct batch *b, struct frame *f, struct step *s)
     for (unsigned i = 0; i < s->nfiles; i++)
         if (!batch_name_is_safe(s->files[i]))
             frame_bad(f, "the name of a file has other bytes than letters, digits, . _ and -");
+    for (unsigned i = 0; i < s->nfolders; i++)
+        if (!batch_path_is_safe(s->folders[i]))
+            frame_bad(f, "the path of a folder has other bytes than letters, digits, . _ and -");
 }
 
 static void unpack_snapshot(struct batch *b, struct frame *f)

@@ -52,6 +52,8 @@ struct step {
     const char **key;
     struct property *properties;
     const char **files;
+    unsigned nfolders;
+    const char **folders; /* RUN/NAME, of a snapshot's attempts: all files there */
     uint64_t rows;
     struct fragments create, apply; /* without apply: only the shape is to be applied */
 
@@ -120,5 +122,8 @@ char *batch_sql(const struct fragments *f, const char *permit);
 /* Names that come from the stream and become part of paths: letters, digits and . _ - (not first).
  */
 bool batch_name_is_safe(const char *name);
+
+/* The same of two with a slash between them. */
+bool batch_path_is_safe(const char *path);
 
 #endif

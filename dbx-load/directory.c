@@ -53,8 +53,14 @@ static void write_file(char *path, const void *data, size_t len)
 int directory_file(const struct load *load, const char *name)
 {
     char *path = mem_printf("%s/%s/%s", load->directory, load->start.run, name);
-    int fd = create(path);
+    char *slash = strchr(name, '/') ? strrchr(path, '/') : NULL;
 
+    if (slash) { /* the folder of a snapshot */
+        *slash = '\0';
+        make(path);
+        *slash = '/';
+    }
+    int fd = create(path);
     free(path);
     return fd;
 }

@@ -8,6 +8,7 @@
 #include "fail.h"
 #include "msg.h"
 #include "state.h"
+#include "unfinished.h"
 
 void ledger_set(char **field, const char *value)
 {
@@ -139,7 +140,7 @@ static void read_line(struct ledger *l, const struct state_line *line)
     } else if (!strcmp(key, "error")) {
         l->error_time = (int64_t)number(l, line, 0);
         ledger_set(&l->error, word[1]);
-    } else {
+    } else if (!unfinished_read(l, line)) {
         damaged(l, line);
     }
 }
@@ -229,6 +230,7 @@ void ledger_save(const struct ledger *l)
         state_line(&text, "snapshot", oid, n, LSN_TEXT(s->lsn), s->schema, s->table, file, s->mode,
                    s->target, NULL);
     }
+    unfinished_lines(l, &text);
     if (l->error) {
         snprintf(n, sizeof n, "%lld", (long long)l->error_time);
         state_line(&text, "error", n, l->error, NULL);
@@ -258,6 +260,8 @@ void ledger_free(struct ledger *l)
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free(*owned[i]);
     free(l->snapshots);
+    unfinished_forget(l, 0);
+    free(l->unfinished);
     memset(l, 0, sizeof *l);
 }
 

@@ -26,6 +26,8 @@ struct ledger {
     struct batch *batches; /* prepared and not done, in order */
     unsigned nsnapshots;
     struct snapshot *snapshots; /* their texts are owned */
+    unsigned nunfinished;
+    struct unfinished *unfinished; /* see unfinished.h */
     int64_t error_time;
     char *error; /* or NULL */
 };

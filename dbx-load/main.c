@@ -19,6 +19,7 @@
 #include "recover.h"
 #include "state.h"
 #include "steps.h"
+#include "unfinished.h"
 
 static const char help[] =
     "usage: dbx-load --state DIR [OPTION]... < stream\n"
@@ -166,6 +167,8 @@ static void run(struct load *load, struct receive *r)
         l->loaded = 0;
         if (load->start.anew) /* and what it begins with does not join on to what there is */
             l->prepared = l->applied = 0;
+        if (load->start.anew)
+            unfinished_forget(l, 0);
         l->open = true;
         ledger_save(l);
     }

@@ -14,9 +14,27 @@
 #include "spool.h"
 #include "staging.h"
 #include "table.h"
+#include "unfinished.h"
 #include "volume.h"
 
 enum { UPLOADS = 4 }; /* at once: they leave connections to the statements */
+
+/* A file on its way. */
+struct upload {
+    struct receive *r;
+    char *path;
+    int file;
+    uint64_t size;
+    uint64_t number;
+};
+
+/* It is staged when the uploads before it have come to their end. */
+struct staged_range {
+    uint64_t upload; /* the last of them */
+    uint32_t oid;
+    uint64_t attempt;
+    struct range range;
+};
 
 struct receive {
     struct load *load;
@@ -27,6 +45,9 @@ struct receive {
     int file;   /* -1: its bytes are not wanted */
     uint64_t size;
     unsigned uploads;
+    uint64_t sent, oldest[UPLOADS]; /* uploads so far; those under way, 0 for none */
+    struct staged_range *ranges;
+    size_t nranges;
     uint64_t number; /* of the last batch */
     bool holding;    /* a `load` frame waits for its files */
     struct frame held;
@@ -91,6 +112,7 @@ void receive_free(struct receive *r)
     if (r->file >= 0)
         close(r->file);
     free(r->name);
+    free(r->ranges);
     free(r);
 }
 
@@ -150,15 +172,88 @@ void receive_open(struct receive *r, struct steps *steps)
 
 /* ------------------------------------------------------------------ files */
 
+/* Notes the ranges of which all uploads are there. */
+static void note_ranges(struct receive *r)
+{
+    struct ledger *l = &r->load->ledger;
+    uint64_t whole = r->sent;
+    size_t n = 0;
+
+    for (unsigned i = 0; i < UPLOADS; i++)
+        if (r->oldest[i] && r->oldest[i] <= whole)
+            whole = r->oldest[i] - 1;
+    while (n < r->nranges && r->ranges[n].upload <= whole) {
+        unfinished_add(l, r->ranges[n].oid, r->ranges[n].attempt, &r->ranges[n].range);
+        n++;
+    }
+    if (!n)
+        return;
+    r->nranges -= n;
+    memmove(r->ranges, r->ranges + n, r->nranges * sizeof *r->ranges);
+    ledger_save(l);
+}
+
 static void uploaded(struct http_request *request)
 {
-    struct receive *r = request->arg;
+    struct upload *u = request->arg;
+    struct receive *r = u->r;
 
     if (request->status / 100 != 2)
         http_fail(request, "uploading to the staging volume", VOLUME_RIGHTS);
     http_request_free(request);
     FAILPOINT("after-upload");
     r->uploads--;
+    for (unsigned i = 0; i < UPLOADS; i++)
+        if (r->oldest[i] == u->number)
+            r->oldest[i] = 0;
+    free(u->path);
+    free(u);
+    note_ranges(r);
+}
+
+static void put(struct upload *u)
+{
+    struct http_request *request = volume_put(u->path, u->file, u->size);
+
+    FAILPOINT("before-upload");
+    request->done = uploaded;
+    request->arg = u;
+    http_send(u->r->load->http, request);
+}
+
+static void folder_made(struct http_request *request)
+{
+    struct upload *u = request->arg;
+
+    if (request->status / 100 != 2)
+        http_fail(request, "making a folder in the staging volume", VOLUME_RIGHTS);
+    http_request_free(request);
+    put(u);
+}
+
+/* The folder of a snapshot may not be there yet. */
+static void make_folder(struct upload *u)
+{
+    char *folder = mem_printf("%.*s", (int)(strrchr(u->path, '/') - u->path), u->path);
+    struct http_request *request = volume_make_directory(folder);
+
+    request->done = folder_made;
+    request->arg = u;
+    http_send(u->r->load->http, request);
+    free(folder);
+}
+
+static void upload(struct receive *r, int file)
+{
+    struct upload *u = mem_alloc(sizeof *u);
+    unsigned i = 0;
+
+    while (r->oldest[i])
+        i++;
+    r->uploads++;
+    r->oldest[i] = ++r->sent;
+    *u = (struct upload){r, purge_path(r->load, r->load->start.run, r->name), file, r->size, r->sent};
+    strchr(r->name, '/') ? make_folder(u) : put(u);
 }
 
 static void open_file(struct receive *r, struct frame *f)
@@ -166,9 +261,11 @@ static void open_file(struct receive *r, struct frame *f)
     if (r->name)
         frame_bad(f, "the file before is not closed");
     r->name = frame_strdup(f);
-    if (!batch_name_is_safe(r->name))
+    if (!batch_name_is_safe(r->name) && !batch_path_is_safe(r->name))
         frame_bad(f, "the name of a file has other bytes than letters, digits, . _ and -");
     r->size = 0;
+    if (r->load->sink != SINK_SHOW)
+        unfinished_file(&r->load->ledger, r->name);
     if (r->load->sink == SINK_WAREHOUSE)
         r->file = spool_open(r->load->ledger.dir);
     else if (r->load->sink == SINK_DIRECTORY)
@@ -195,14 +292,7 @@ static void close_file(struct receive *r, struct frame *f)
     if (r->load->sink == SINK_DIRECTORY) {
         directory_close(r->file);
     } else if (r->load->sink == SINK_WAREHOUSE) {
-        char *path = purge_path(r->load, r->load->start.run, r->name);
-        struct http_request *request = volume_put(path, r->file, r->size);
-        FAILPOINT("before-upload");
-        request->done = uploaded;
-        request->arg = r;
-        r->uploads++;
-        http_send(r->load->http, request);
-        free(path);
+        upload(r, r->file);
     }
     r->file = -1;
     free(r->name);
@@ -256,6 +346,7 @@ static void note_snapshot(struct ledger *l, struct batch *b)
 
     b->snapshot.target = t ? t->name : NULL;
     ledger_note_snapshot(l, &b->snapshot);
+    unfinished_forget(l, b->snapshot.oid);
     b->snapshot.target = NULL;
     if (t)
         table_free(t);
@@ -306,6 +397,20 @@ static void prepare(struct receive *r, struct frame *f)
     steps_start(r->steps);
 }
 
+static void take_range(struct receive *r, struct frame *f)
+{
+    struct staged_range range = {.upload = r->sent};
+
+    range.oid = (uint32_t)frame_uint(f);
+    range.attempt = frame_uint(f);
+    range.range.file = frame_uint(f);
+    range.range.from = frame_uint(f);
+    range.range.to = frame_uint(f);
+    r->ranges = mem_realloc(r->ranges, (r->nranges + 1) * sizeof *r->ranges);
+    r->ranges[r->nranges++] = range;
+    note_ranges(r);
+}
+
 /* It is for filters; nothing here waits for one. */
 static void take_message(struct frame *f)
 {
@@ -335,6 +440,10 @@ static void take(struct receive *r, struct frame *f)
         take_message(f);
     } else if (frame_is(f, "end") || frame_is(f, "fail")) {
         take_end(r, f);
+    } else if (r->load->sink != SINK_SHOW && frame_is(f, "snapshot")) {
+        unfinished_begin(&r->load->ledger, f);
+    } else if (r->load->sink != SINK_SHOW && frame_is(f, "range")) {
+        take_range(r, f);
     }
 }
 

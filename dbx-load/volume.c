@@ -70,31 +70,41 @@ static char *take_page(struct volume_list *list, const json_t *root)
     return next && *next ? mem_strdup(next) : NULL;
 }
 
+struct http_request *volume_ask_page(const char *path, const char *token)
+{
+    struct buf query = {0};
+
+    buf_str(&query, token ? "?page_token=" : "");
+    if (token)
+        http_segment(&query, token, strlen(token));
+    struct http_request *r = http_request("GET", volume_url(DIRECTORIES, path, query.data));
+    buf_free(&query);
+    return r;
+}
+
+char *volume_page(struct http_request *r, const char *path, struct volume_list *list)
+{
+    list->status = r->status;
+    json_t *root = r->status == 200 ? json_loadb(r->body.data, r->body.len, 0, NULL) : NULL;
+    if (!root && r->status != 404) {
+        char *what = mem_printf("listing %s", path);
+        http_fail(r, what, VOLUME_RIGHTS);
+    }
+    char *token = take_page(list, root);
+    json_decref(root);
+    http_request_free(r);
+    return token;
+}
+
 void volume_list(struct http *h, const char *path, struct volume_list *list)
 {
     char *token = NULL;
 
     memset(list, 0, sizeof *list);
     do {
-        struct buf query = {0};
-        if (token) {
-            buf_str(&query, "?page_token=");
-            http_segment(&query, token, strlen(token));
-            free(token);
-            token = NULL;
-        }
-        struct http_request *r = http_run(
-            h, http_request("GET", volume_url(DIRECTORIES, path, query.len ? query.data : "")));
-        buf_free(&query);
-        list->status = r->status;
-        json_t *root = r->status == 200 ? json_loadb(r->body.data, r->body.len, 0, NULL) : NULL;
-        if (!root && r->status != 404) {
-            char *what = mem_printf("listing %s", path);
-            http_fail(r, what, VOLUME_RIGHTS);
-        }
-        token = take_page(list, root);
-        json_decref(root);
-        http_request_free(r);
+        struct http_request *r = http_run(h, volume_ask_page(path, token));
+        free(token);
+        token = volume_page(r, path, list);
     } while (token);
 }
 

@@ -30,6 +30,11 @@ struct volume_list {
 };
 
 /* Lists a directory; turns the loop meanwhile. What neither exists nor doesn't ends the program. */
+/* The same a page at a time. volume_page frees the answer, and returns the token of the next page,
+ * to be freed, or NULL: that was the last. The first has no token. */
+struct http_request *volume_ask_page(const char *path, const char *token);
+char *volume_page(struct http_request *r, const char *path, struct volume_list *list);
+
 void volume_list(struct http *h, const char *path, struct volume_list *list);
 void volume_list_free(struct volume_list *list);
 

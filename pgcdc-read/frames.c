@@ -44,14 +44,41 @@ static msgpack_packer *row_frame(struct stream_out *out, const char *type, unsig
 }
 
 void frames_snapshot(struct stream_out *out, uint32_t oid, uint64_t attempt, lsn_t lsn,
-                     int64_t time)
+                     int64_t time, uint64_t horizon, uint64_t stamp, const struct resume *resume)
 {
-    msgpack_packer *pk = stream_frame(out, "snapshot", 4);
+    msgpack_packer *pk = stream_frame(out, "snapshot", 7);
 
     msgpack_pack_uint32(pk, oid);
     msgpack_pack_uint64(pk, attempt);
     msgpack_pack_uint64(pk, lsn);
     msgpack_pack_int64(pk, time);
+    msgpack_pack_uint64(pk, horizon);
+    msgpack_pack_uint64(pk, stamp);
+    msgpack_pack_array(pk, resume_attempts(resume));
+    for (unsigned i = 0; i < resume_attempts(resume); i++) {
+        msgpack_pack_array(pk, 2);
+        pack_str(pk, resume_attempt(resume, i)->run);
+        msgpack_pack_uint64(pk, resume_attempt(resume, i)->attempt);
+    }
+    stream_done(out);
+}
+
+void frames_keep(struct stream_out *out, uint32_t oid, lsn_t lsn, const struct tuple *key)
+{
+    pack_tuple(row_frame(out, "keep", 4, oid, lsn, 0), key);
+    stream_done(out);
+}
+
+void frames_range(struct stream_out *out, uint32_t oid, uint64_t attempt,
+                  const struct load_range *range)
+{
+    msgpack_packer *pk = stream_frame(out, "range", 5);
+
+    msgpack_pack_uint32(pk, oid);
+    msgpack_pack_uint64(pk, attempt);
+    msgpack_pack_uint64(pk, range->file);
+    msgpack_pack_uint64(pk, range->from);
+    msgpack_pack_uint64(pk, range->to);
     stream_done(out);
 }
 

@@ -6,10 +6,15 @@
 
 #include "lsn.h"
 #include "pgoutput.h"
+#include "resume.h"
 #include "stream.h"
 
+/* resume: the attempts that it goes on from, or NULL. */
 void frames_snapshot(struct stream_out *out, uint32_t oid, uint64_t attempt, lsn_t lsn,
-                     int64_t time);
+                     int64_t time, uint64_t horizon, uint64_t stamp, const struct resume *resume);
+void frames_keep(struct stream_out *out, uint32_t oid, lsn_t lsn, const struct tuple *key);
+void frames_range(struct stream_out *out, uint32_t oid, uint64_t attempt,
+                  const struct load_range *range);
 void frames_snapshot_end(struct stream_out *out, uint32_t oid, uint64_t attempt, lsn_t lsn,
                          uint64_t rows);
 void frames_begin(struct stream_out *out, lsn_t lsn, int64_t time, uint32_t xid);

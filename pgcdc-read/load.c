@@ -14,6 +14,11 @@ static void clear(struct load *l)
     free(l->source.publications);
     free(l->run);
     free(l->snapshots);
+    for (unsigned i = 0; i < l->nunfinished; i++) {
+        free(l->unfinished[i].run);
+        free(l->unfinished[i].ranges);
+    }
+    free(l->unfinished);
     *l = (struct load){0};
 }
 
@@ -51,6 +56,28 @@ static void add_snapshot(struct load *l, const struct state_line *line)
         .oid = (uint32_t)number(line, 0), .attempt = number(line, 1), .lsn = lsn_of(line, 2)};
 }
 
+static void add_unfinished(struct load *l, const struct state_line *line)
+{
+    l->unfinished = mem_realloc(l->unfinished, (l->nunfinished + 1) * sizeof *l->unfinished);
+    l->unfinished[l->nunfinished++] =
+        (struct load_unfinished){.oid = (uint32_t)number(line, 0),
+                                 .attempt = number(line, 1),
+                                 .run = mem_strdup(line->word[2]),
+                                 .horizon = number(line, 3),
+                                 .stamp = number(line, 4)};
+}
+
+/* Of the attempt before it. */
+static void add_range(struct load *l, const struct state_line *line)
+{
+    if (!l->nunfinished)
+        bad(line->key);
+    struct load_unfinished *u = &l->unfinished[l->nunfinished - 1];
+    u->ranges = mem_realloc(u->ranges, (u->nranges + 1) * sizeof *u->ranges);
+    u->ranges[u->nranges++] = (struct load_range){
+        .file = number(line, 0), .from = number(line, 1), .to = number(line, 2)};
+}
+
 static void take(struct load *l, const struct state_line *line)
 {
     const char *key = line->key;
@@ -75,6 +102,10 @@ static void take(struct load *l, const struct state_line *line)
         l->batches++;
     } else if (!strcmp(key, "snapshot")) {
         add_snapshot(l, line);
+    } else if (!strcmp(key, "unfinished")) {
+        add_unfinished(l, line);
+    } else if (!strcmp(key, "range")) {
+        add_range(l, line);
     }
 }
 

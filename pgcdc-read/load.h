@@ -14,6 +14,21 @@ struct load_snapshot {
     lsn_t lsn;
 };
 
+/* Pages of a file (OID of the table << 32 | relfilenode), `to` not included. */
+struct load_range {
+    uint64_t file, from, to;
+};
+
+/* An attempt at a snapshot that is not whole, of which some is staged. */
+struct load_unfinished {
+    uint32_t oid;
+    uint64_t attempt;
+    char *run;
+    uint64_t horizon, stamp; /* pgcdc-read's own: see resume.h */
+    unsigned nranges;
+    struct load_range *ranges;
+};
+
 struct load {
     bool exists;
     struct source source; /* NULL members: it does not say */
@@ -24,6 +39,8 @@ struct load {
     unsigned batches; /* prepared and not done */
     struct load_snapshot *snapshots;
     unsigned nsnapshots;
+    struct load_unfinished *unfinished; /* of a table: oldest first */
+    unsigned nunfinished;
 };
 
 /* Reads it anew; what it held before is freed. Exits with 65 if it is damaged. */

@@ -3,11 +3,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "copytext.h"
 #include "frames.h"
 #include "msg.h"
+#include "resume.h"
 #include "shape.h"
 #include "state.h"
 
@@ -28,12 +30,15 @@ struct read_table {
     uint64_t page; /* … from here on */
     unsigned open; /* ranges that are being read */
     uint64_t rows;
+    struct resume *resume; /* or NULL */
 };
 
 struct worker {
     PGconn *c;
-    struct read_table *of; /* the table of its range; NULL: it has none */
-    struct tuple row;      /* its values are overwritten by every row */
+    struct read_table *of;   /* the table of its range; NULL: it has none */
+    struct load_range range; /* which that is */
+    bool again;  /* it was read by an earlier attempt: a row begins with whether it is newer */
+    struct tuple row; /* its values are overwritten by every row */
 };
 
 struct reading {
@@ -60,7 +65,8 @@ PGresult *reading_parts(struct run *run, const struct table *table, struct troub
 #define PARTS                                                                                    \
     "SELECT format('%I.%I', n.nspname, c.relname), c.relfilenode = pg_relation_filenode(c.oid)," \
     " CASE WHEN m.amname = 'heap'"                                                               \
-    "  THEN pg_relation_size(c.oid) / current_setting('block_size')::int ELSE 0 END"             \
+    "  THEN pg_relation_size(c.oid) / current_setting('block_size')::int ELSE 0 END,"            \
+    " c.oid::text::numeric * 4294967296 + c.relfilenode::text::numeric"                          \
     " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_am m ON m.oid = "    \
     "c.relam"
     static const char whole[] = PARTS " WHERE c.oid = $1::oid";
@@ -97,16 +103,45 @@ static bool has_range(const struct read_table *of)
     return of->part < PQntuples(of->parts);
 }
 
-/* Takes the next range off the table and returns the COPY of it. The last of a part has no end: it
- * may have grown. */
-static char *next_range(struct read_table *of)
+/* Whether a row is newer than the horizon, and its columns, those outside of the key only if so. */
+static void add_columns_again(struct buf *sql, PGconn *c, const struct read_table *of,
+                              uint64_t horizon)
 {
+    const struct relation *r = of->table->shape->relation;
+    char *newer =
+        mem_printf("(xmin::text::bigint - %" PRIu64 " & 4294967295) < 2147483648", horizon);
+
+    buf_str(sql, newer);
+    for (unsigned i = 0; i < r->ncolumns; i++) {
+        char *name = PQescapeIdentifier(c, r->columns[i].name, strlen(r->columns[i].name));
+        if (r->columns[i].key)
+            buf_printf(sql, ", %s", name);
+        else
+            buf_printf(sql, ", CASE WHEN %s THEN %s END", newer, name);
+        PQfreemem(name);
+    }
+    free(newer);
+}
+
+/* Takes the next range off the table, for the worker, and returns the COPY of it. The last of a
+ * part has no end: it may have grown. */
+static char *next_range(struct worker *w)
+{
+    struct read_table *of = w->of;
     const char *part = PQgetvalue(of->parts, of->part, 0), *and = " WHERE ";
-    uint64_t end = of->page + RANGE_PAGES;
-    bool last = end >= pages_of(of, of->part);
+    uint64_t end = of->page + RANGE_PAGES, pages = pages_of(of, of->part);
+    bool last = end >= pages;
     struct buf sql = {0};
 
-    buf_printf(&sql, "COPY (SELECT %s FROM ONLY %s", of->columns, part);
+    w->range = (struct load_range){.file = strtoull(PQgetvalue(of->parts, of->part, 3), NULL, 10),
+                                   .from = of->page,
+                                   .to = last ? pages : end};
+    uint64_t horizon = resume_horizon(of->resume, w->range.file, w->range.from, w->range.to);
+    w->again = horizon;
+    w->row.n = of->ncolumns + w->again;
+    buf_str(&sql, "COPY (SELECT ");
+    horizon ? add_columns_again(&sql, w->c, of, horizon) : buf_str(&sql, of->columns);
+    buf_printf(&sql, " FROM ONLY %s", part);
     if (of->filter) {
         buf_printf(&sql, "%s(%s)", and, of->filter);
         and = " AND ";
@@ -133,7 +168,7 @@ static void add_worker(struct reading *r, PGconn *c)
         if (r->tables[i].ncolumns > most)
             most = r->tables[i].ncolumns;
     r->workers[r->nworkers++] =
-        (struct worker){.c = c, .row.values = mem_alloc(most * sizeof(struct value))};
+        (struct worker){.c = c, .row.values = mem_alloc((most + 1) * sizeof(struct value))};
 }
 
 /* Connections with the same snapshot, as many as there is work for. */
@@ -188,6 +223,7 @@ static void end_table(struct run *run, struct reading *r, struct read_table *of)
     of->parts = NULL; /* it has no range any more */
     free(of->columns);
     free(of->filter);
+    resume_free(of->resume);
     r->left--;
 }
 
@@ -204,8 +240,10 @@ static void free_reading(struct run *run)
     run->reading = NULL;
 }
 
-static void begin_table(struct run *run, struct read_table *of, struct table *table, lsn_t lsn)
+static void begin_table(struct run *run, struct read_table *of, struct table *table, lsn_t lsn,
+                        uint64_t horizon)
 {
+    uint64_t stamp = resume_stamp(table);
     struct trouble t;
 
     *of = (struct read_table){.table = table,
@@ -216,22 +254,41 @@ static void begin_table(struct run *run, struct read_table *of, struct table *ta
                               .parts = reading_parts(run, table, &t)};
     if (!of->parts)
         reading_give_up(&t, table);
-    frames_snapshot(run->loop.out, table->oid, table->attempt, lsn, clock_us());
+    of->resume = resume_new(&run->loop.load, table, horizon, stamp);
+    if (of->resume)
+        msg_info("table %s.%s goes on from what was read before", table->schema, table->name);
+    frames_snapshot(run->loop.out, table->oid, table->attempt, lsn, clock_us(), horizon, stamp,
+                    of->resume);
     loop_push(&run->loop);
     table->from = lsn;
     table->unread = false;
 }
 
+/* The xmin of the connection's snapshot: what is older had ended by then. */
+static uint64_t read_horizon(struct run *run, PGconn *c)
+{
+    struct trouble t;
+    PGresult *r =
+        source_query(&run->loop, c, &t, "SELECT pg_snapshot_xmin(pg_current_snapshot())", NULL);
+
+    if (!r)
+        reading_give_up(&t, NULL);
+    uint64_t horizon = strtoull(PQgetvalue(r, 0, 0), NULL, 10);
+    PQclear(r);
+    return horizon;
+}
+
 void reading_begin(struct run *run, PGconn *c, lsn_t lsn)
 {
     struct reading *r = mem_alloc(sizeof *r);
+    uint64_t horizon = read_horizon(run, c);
 
     r->lsn = lsn;
     r->tables = mem_alloc(HASH_COUNT(run->tables) * sizeof *r->tables);
     for (struct table *table = run->tables; table; table = table->hh.next) {
         if (!table->unread)
             continue;
-        begin_table(run, &r->tables[r->ntables], table, lsn);
+        begin_table(run, &r->tables[r->ntables], table, lsn, horizon);
         r->ranges += count_ranges(&r->tables[r->ntables++]);
     }
     run->unread = false;
@@ -266,8 +323,7 @@ static bool begin_range(struct run *run, struct worker *w)
         return false;
     w->of = &r->tables[i];
     w->of->open++;
-    w->row.n = w->of->ncolumns;
-    char *sql = next_range(w->of);
+    char *sql = next_range(w);
     PGresult *begun = source_query(&run->loop, w->c, &t, sql, NULL);
     if (!begun)
         reading_give_up(&t, w->of->table);
@@ -285,6 +341,8 @@ static void end_range(struct run *run, struct worker *w, int why)
         trouble_of_connection(&t, w->c);
     if (why != -1 || !source_finish(&run->loop, w->c, &t))
         reading_give_up(&t, of->table);
+    if (w->range.from < w->range.to)
+        frames_range(run->loop.out, of->table->oid, of->attempt, &w->range);
     w->of = NULL;
     run->reading->done++;
     if (--of->open == 0 && !has_range(of))
@@ -298,7 +356,11 @@ static void take_row(struct run *run, struct worker *w, char *line, int len)
     if (!copytext_split(line, (size_t)len, w->row.values, w->row.n))
         msg_die(EX_DATAERR, "a row of COPY cannot be taken apart table=%s.%s row=%" PRIu64,
                 table->schema, table->name, w->of->rows + 1);
-    frames_insert(run->loop.out, table->oid, run->reading->lsn, 0, &w->row);
+    struct tuple row = {w->row.n - w->again, w->row.values + w->again};
+    if (w->again && *w->row.values[0].data == 'f')
+        frames_keep(run->loop.out, table->oid, run->reading->lsn, &row);
+    else
+        frames_insert(run->loop.out, table->oid, run->reading->lsn, 0, &row);
     w->of->rows++;
     run->reading->rows++;
     run->reading->bytes += (uint64_t)len;

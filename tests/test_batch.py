@@ -160,7 +160,7 @@ def test_a_shape_without_rows_closes_its_batch_by_itself():
 
 
 def test_a_shape_is_had_before_the_snapshot_that_comes_after_it():
-    snapshot = [["snapshot", KEYED, 1, 110, T0], ["snapshot-end", KEYED, 1, 110, 0]]
+    snapshot = [["snapshot", KEYED, 1, 110, T0, 0, 0, []], ["snapshot-end", KEYED, 1, 110, 0]]
     out = batch([*OPENING, ["define", KEYED], *snapshot, ["end", 110]])
     assert [f[0] for f in out[3:]] == [
         *("relation", "define", "batch", "snapshot", "snapshot-batch", "end")
@@ -198,7 +198,7 @@ BOUNDS = ("batch", "snapshot", "snapshot-batch")
 
 
 def test_snapshots_may_come_mixed_and_have_parts_of_their_own():
-    frames = [*OPENING, ["snapshot", KEYED, 1, 50, T0], ["snapshot", KEYLESS, 2, 50, T0]]
+    frames = [*OPENING, ["snapshot", KEYED, 1, 50, T0, 0, 0, []], ["snapshot", KEYLESS, 2, 50, T0, 0, 0, []]]
     for i in range(5):
         frames.append(["insert", KEYED, 50, 0, [str(i), "x"]])
         frames.append(["insert", KEYLESS, 50, 0, ["same", "row"]])
@@ -208,7 +208,7 @@ def test_snapshots_may_come_mixed_and_have_parts_of_their_own():
     same = ["net", KEYLESS, 50, 0, T0, ["same", "row"], 1]
     assert out == [
         START,
-        ["snapshot", KEYED, 1, 50, T0], ["snapshot", KEYLESS, 2, 50, T0],
+        ["snapshot", KEYED, 1, 50, T0, 0, 0, []], ["snapshot", KEYLESS, 2, 50, T0, 0, 0, []],
         ["part", 1, KEYED], *keyed[:3], ["part-end", 1, 3],
         ["part", 2, KEYLESS], *[same] * 3, ["part-end", 2, 3],
         ["part", 3, KEYLESS], *[same] * 2, ["part-end", 3, 2],
@@ -220,7 +220,7 @@ def test_snapshots_may_come_mixed_and_have_parts_of_their_own():
 
 
 def test_an_empty_table_has_a_snapshot_batch_without_parts():
-    begin = ["snapshot", KEYED, 1, 50, T0]
+    begin = ["snapshot", KEYED, 1, 50, T0, 0, 0, []]
     out = batch([*OPENING, begin, ["snapshot-end", KEYED, 1, 50, 0], ["end", 50]])
     assert changes_of(out)[1:-1] == [begin, ["snapshot-batch", 2, KEYED, 1, 50, T0, 0]]
 
@@ -231,7 +231,7 @@ def test_changes_from_before_a_snapshot_close_before_it():
             *OPENING,
             *transaction(60, ("insert", KEYLESS, ["1", "x"])),
             *transaction(70, ("insert", KEYED, ["1", "x"])),
-            ["snapshot", KEYED, 2, 80, T0],
+            ["snapshot", KEYED, 2, 80, T0, 0, 0, []],
             ["insert", KEYED, 80, 0, ["1", "x"]],
             ["snapshot-end", KEYED, 2, 80, 1],
             ["end", 80],
@@ -256,7 +256,7 @@ def test_changes_come_between_the_rows_of_a_snapshot():
         [
             *OPENING,
             *transaction(60, ("insert", KEYLESS, ["p", "q"])),
-            ["snapshot", KEYED, 2, 80, T0],
+            ["snapshot", KEYED, 2, 80, T0, 0, 0, []],
             *(rows[0], *first[:2], relation(lsn=80), *rows[1:3], *first[2:]),
             *(*second[:2], rows[3], ["snapshot-end", KEYED, 2, 80, 4], *second[2:]),
             ["end", 105],
@@ -270,7 +270,7 @@ def test_changes_come_between_the_rows_of_a_snapshot():
         ["net", KEYLESS, 60, 1, T0 + 60, ["p", "q"], 1],
         ["part-end", 1, 1],
         ["batch", 2, 50, 65, T0 + 60],
-        ["snapshot", KEYED, 2, 80, T0],
+        ["snapshot", KEYED, 2, 80, T0, 0, 0, []],
         ["part", 2, KEYED], *read[:3], ["part-end", 2, 3],
         ["part", 3, 0],
         ["upsert", KEYED, 90, 1, T0 + 90, ["1", "y"], None],
@@ -292,7 +292,7 @@ def test_changes_of_a_table_gather_while_it_is_read():
     out = batch(
         [
             *OPENING,
-            ["snapshot", KEYED, 2, 80, T0],
+            ["snapshot", KEYED, 2, 80, T0, 0, 0, []],
             *transaction(90, ("insert", KEYED, ["1", "x"])),
             *transaction(100, ("insert", KEYLESS, ["p", "q"])),
             *transaction(110, ("update", KEYED, ["1", "y"], None)),
@@ -316,7 +316,7 @@ def test_changes_of_a_table_gather_while_it_is_read():
 
 
 def test_a_snapshot_that_does_not_end_leaves_nothing():
-    opening = [*OPENING, ["snapshot", KEYED, 2, 80, T0]]
+    opening = [*OPENING, ["snapshot", KEYED, 2, 80, T0, 0, 0, []]]
     change = transaction(90, ("insert", KEYED, ["1", "x"]))
     out = changes_of(batch([*opening, *change, ["end", 95]]))
     assert out == [START, opening[-1], ["batch", 2, 50, 95, T0 + 90], ["end", 95]]
@@ -331,7 +331,7 @@ def test_changes_of_a_dropped_table_close_before_the_snapshot_of_one_of_its_name
             *OPENING,
             *transaction(60, ("insert", KEYED, ["1", "x"])),
             relation(new, table=f"t{KEYED}"),
-            ["snapshot", new, 2, 80, T0],
+            ["snapshot", new, 2, 80, T0, 0, 0, []],
             ["snapshot-end", new, 2, 80, 0],
             ["end", 80],
         ],
@@ -494,7 +494,7 @@ def test_snapshots_are_not_counted_as_in_flight(loader):
         p.send(*OPENING)
         for attempt in range(1, 4):
             p.send(
-                ["snapshot", KEYED, attempt, 50, T0],
+                ["snapshot", KEYED, attempt, 50, T0, 0, 0, []],
                 ["insert", KEYED, 50, 0, ["1", "x"]],
                 ["snapshot-end", KEYED, attempt, 50, 1],
             )
@@ -719,13 +719,13 @@ IMPOSSIBLE = {
     "the same position twice": [*OPENING, BEGIN, ROW, ROW],
     "keyless update without the old row": [*OPENING, BEGIN, ["update", KEYLESS, 100, 1, ["1", "x"], None]],
     "snapshot row without a snapshot": [*OPENING, ["insert", KEYED, 50, 0, ["1", "x"]]],
-    "snapshot row at another point": [*OPENING, ["snapshot", KEYED, 1, 50, T0], ["insert", KEYED, 51, 0, ["1", "x"]]],
-    "two snapshots of a table": [*OPENING, *[["snapshot", KEYED, 1, 50, T0]] * 2],
-    "snapshot with rows lost": [*OPENING, ["snapshot", KEYED, 1, 50, T0], ["snapshot-end", KEYED, 1, 50, 1]],
-    "snapshot inside its table's transaction": [*OPENING, *transaction(60, ("insert", KEYED, ["1", "x"]))[:-1], ["snapshot", KEYED, 1, 60, T0]],
-    "change from before the snapshot": [*OPENING, ["snapshot", KEYED, 1, 80, T0], *transaction(70, ("insert", KEYED, ["1", "x"]))[:-1]],
-    "row behind the end of its snapshot": [*OPENING, ["snapshot", KEYED, 1, 50, T0], ["begin", 60, T0, 1], ["snapshot-end", KEYED, 1, 50, 0], ["insert", KEYED, 50, 0, ["1", "x"]]],
-    "snapshot of another attempt": [*OPENING, ["snapshot", KEYED, 1, 50, T0], ["snapshot-end", KEYED, 2, 50, 0]],
+    "snapshot row at another point": [*OPENING, ["snapshot", KEYED, 1, 50, T0, 0, 0, []], ["insert", KEYED, 51, 0, ["1", "x"]]],
+    "two snapshots of a table": [*OPENING, *[["snapshot", KEYED, 1, 50, T0, 0, 0, []]] * 2],
+    "snapshot with rows lost": [*OPENING, ["snapshot", KEYED, 1, 50, T0, 0, 0, []], ["snapshot-end", KEYED, 1, 50, 1]],
+    "snapshot inside its table's transaction": [*OPENING, *transaction(60, ("insert", KEYED, ["1", "x"]))[:-1], ["snapshot", KEYED, 1, 60, T0, 0, 0, []]],
+    "change from before the snapshot": [*OPENING, ["snapshot", KEYED, 1, 80, T0, 0, 0, []], *transaction(70, ("insert", KEYED, ["1", "x"]))[:-1]],
+    "row behind the end of its snapshot": [*OPENING, ["snapshot", KEYED, 1, 50, T0, 0, 0, []], ["begin", 60, T0, 1], ["snapshot-end", KEYED, 1, 50, 0], ["insert", KEYED, 50, 0, ["1", "x"]]],
+    "snapshot of another attempt": [*OPENING, ["snapshot", KEYED, 1, 50, T0, 0, 0, []], ["snapshot-end", KEYED, 2, 50, 0]],
     "a shape to be had of an unannounced table": [*OPENING[:2], ["define", KEYED]],
     "a shape to be had inside a transaction": [*OPENING, BEGIN, ["define", KEYED]],
     "fail without a code": [START, ["fail", 0]],

@@ -267,7 +267,7 @@ def test_a_default_that_cannot_be_held_stops_only_in_a_key():
 
 def test_a_snapshot_has_one_shape():
     part = [["part", 1, 9], ["upsert", 9, 50, 0, 0, ["1", "x"], None], ["part-end", 1, 1]]
-    begin = ["snapshot", 9, 1, 50, 0]
+    begin = ["snapshot", 9, 1, 50, 0, 0, 0, []]
     fails([start(), TABLE, begin, *part, WIDE], 65, "in the middle of its snapshot")
     assert run([start(), TABLE, *snapshot(1, 9, 1, 50, 0, 1, *part, TABLE), END])[0] == 0
 
@@ -275,11 +275,16 @@ def test_a_snapshot_has_one_shape():
 # ---------------------------------------------------------------- batches and snapshots
 
 
+def staged(step):
+    """The files that it reads, or the folders."""
+    return step["files"] or step.get("folders", [])
+
+
 def test_parts_of_a_snapshot_and_of_the_changes_keep_apart():
     other = relation(8, "public", "u", COLUMNS)
     output = convert(
         [
-            *(start(), TABLE, other, ["snapshot", 8, 1, 50, 0]),
+            *(start(), TABLE, other, ["snapshot", 8, 1, 50, 0, 0, 0, []]),
             *(["part", 1, 8], ["upsert", 8, 50, 0, 0, ["1", "x"], None], ["part-end", 1, 1]),
             *(["part", 2, 0], ROW, ["part-end", 2, 1]),
             *(["part", 3, 8], ["upsert", 8, 50, 0, 0, ["2", "x"], None], ["part-end", 3, 1]),
@@ -288,10 +293,11 @@ def test_parts_of_a_snapshot_and_of_the_changes_keep_apart():
             END,
         ]
     )
-    assert [[step["files"] for step in load["steps"]] for load in output.loads] == [
+    assert [[staged(step) for step in load["steps"]] for load in output.loads] == [
         [["2-9.parquet"]],
-        [["1-8.parquet", "3-8.parquet"]],
+        [["run/8-1"]],
     ]
+    assert list(output.files) == ["8-1/1-8.parquet", "2-9.parquet", "8-1/3-8.parquet"]
 
 
 def test_changes_since_a_snapshot_are_steps_of_its_batch():
@@ -304,11 +310,11 @@ def test_changes_since_a_snapshot_are_steps_of_its_batch():
     output = convert(
         [start(), TABLE, other, *part, batches[0], opening, *rest, closing, *part, batches[2], END]
     )
-    steps = [[(step["oid"], step["files"]) for step in load["steps"]] for load in output.loads]
+    steps = [[(step["oid"], staged(step)) for step in load["steps"]] for load in output.loads]
     assert steps == [
         [(9, ["1-9.parquet"]), (8, ["2-8.parquet"])],
         [(8, ["4-8.parquet"])],
-        [(9, ["5-9.parquet"]), (9, ["3-9.parquet", "6-9.parquet"])],
+        [(9, ["run/9-7"]), (9, ["3-9.parquet", "6-9.parquet"])],
         [(8, ["7-8.parquet", "9-8.parquet"]), (9, ["8-9.parquet"])],
     ]
     assert ["create" in step for step in output.loads[2]["steps"]] == [True, False]

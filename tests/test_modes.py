@@ -159,7 +159,7 @@ def test_append_reads_a_snapshot_as_events_and_cuts_parts():
     out = batch(
         [
             *OPENING[:3],
-            ["snapshot", KEYED, 1, 60, T0],
+            ["snapshot", KEYED, 1, 60, T0, 0, 0, []],
             *(["insert", KEYED, 60, 0, [str(i), None]] for i in range(5)),
             ["snapshot-end", KEYED, 1, 60, 5],
             *transaction(100, *changes),

@@ -80,7 +80,7 @@ def relation(oid, schema, table, columns, lsn=1, seq=0, **choices):
 def snapshot(number, oid, attempt, lsn, time, rows, *parts):
     """The parts of a snapshot and what stands around them."""
     closing = ["snapshot-batch", number, oid, attempt, lsn, time, rows]
-    return [["snapshot", oid, attempt, lsn, time], *parts, closing]
+    return [["snapshot", oid, attempt, lsn, time, 0, 0, []], *parts, closing]
 
 
 def pack(frames):
