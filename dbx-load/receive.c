@@ -9,6 +9,7 @@
 #include "directory.h"
 #include "fail.h"
 #include "failpoint.h"
+#include "figures.h"
 #include "msg.h"
 #include "purge.h"
 #include "spool.h"
@@ -156,9 +157,10 @@ static void uploaded(struct http_request *request)
 
     if (request->status / 100 != 2)
         http_fail(request, "uploading to the staging volume", VOLUME_RIGHTS);
+    figures_staged(request->size);
     http_request_free(request);
     FAILPOINT("after-upload");
-    r->uploads--;
+    load_figures[LOAD_UPLOADS].value = --r->uploads;
 }
 
 static void open_file(struct receive *r, struct frame *f)
@@ -194,13 +196,14 @@ static void close_file(struct receive *r, struct frame *f)
         frame_bad(f, "a file is not as long as it says");
     if (r->load->sink == SINK_DIRECTORY) {
         directory_close(r->file);
+        figures_staged(r->size);
     } else if (r->load->sink == SINK_WAREHOUSE) {
         char *path = purge_path(r->load, r->load->start.run, r->name);
         struct http_request *request = volume_put(path, r->file, r->size);
         FAILPOINT("before-upload");
         request->done = uploaded;
         request->arg = r;
-        r->uploads++;
+        load_figures[LOAD_UPLOADS].value = ++r->uploads;
         http_send(r->load->http, request);
         free(path);
     }
