@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "copytext.h"
+#include "failpoint.h"
 #include "frames.h"
 #include "msg.h"
 #include "shape.h"
@@ -244,6 +245,7 @@ void reading_begin(struct run *run, PGconn *c, lsn_t lsn)
     r->since = clock_ms();
     r->say_due = r->since + SAY_EVERY;
     add_workers(run, r);
+    FAILPOINT("ranges-planned");
     for (unsigned i = 0; i < r->ntables; i++)
         if (!has_range(&r->tables[i])) /* a partitioned table without partitions */
             end_table(run, r, &r->tables[i]);
@@ -287,6 +289,7 @@ static void end_range(struct run *run, struct worker *w, int why)
         reading_give_up(&t, of->table);
     w->of = NULL;
     run->reading->done++;
+    FAILPOINT("between-ranges");
     if (--of->open == 0 && !has_range(of))
         end_table(run, run->reading, of);
 }
@@ -303,6 +306,7 @@ static void take_row(struct run *run, struct worker *w, char *line, int len)
     run->reading->rows++;
     run->reading->bytes += (uint64_t)len;
     loop_push(&run->loop);
+    FAILPOINT("mid-range");
 }
 
 /* One connection's turn. False: it has nothing at the moment. */
@@ -364,8 +368,10 @@ bool reading_some(struct run *run)
         some |= take_rows(run, &r->workers[i]);
     if (r)
         say(r);
-    if (r && !r->left)
+    if (r && !r->left) {
+        FAILPOINT("tables-read");
         free_reading(run);
+    }
     return some;
 }
 
