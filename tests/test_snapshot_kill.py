@@ -11,23 +11,24 @@ from lib.workload import Watcher, Workload
 
 pytestmark = pytest.mark.lane("kill")
 
-ROWS = 20000
+ROWS = 9000
 
-# Of big, 10,000 pages: a connection reads 4,096 at a time. Its ids are used once only, as Watcher
-# asks for. Half of its rows have a body that is TOASTed, and not in the WAL of most changes.
+# Of big, each row is on a page of its own, and a connection reads 4,096 pages at a time. Its ids are
+# used once only, as Watcher asks for. Some bodies are TOASTed, and not in the WAL of most changes.
 TABLES = (
     "CREATE TABLE big (id int PRIMARY KEY, n int NOT NULL DEFAULT 0, v text, body text)"
     " WITH (fillfactor = 10)",
     "ALTER TABLE big ALTER body SET STORAGE EXTERNAL",
-    "INSERT INTO big SELECT g, 0, repeat('x', 300),"
-    f" CASE g % 50 WHEN 0 THEN repeat(md5(g::text), 80) END FROM generate_series(1, {ROWS}) g",
+    "INSERT INTO big SELECT g, 0, repeat('x', 450),"
+    " CASE g % 50 WHEN 0 THEN repeat(md5(g::text), 80) END"
+    f" FROM generate_series(1, {ROWS}) g",
     "CREATE TABLE parts (id int, part int, v text, PRIMARY KEY (id, part)) PARTITION BY LIST (part)",
     "CREATE TABLE even PARTITION OF parts FOR VALUES IN (0)",
     "CREATE TABLE odd PARTITION OF parts FOR VALUES IN (1)",
     "INSERT INTO parts SELECT g, g % 2, 'part ' || g FROM generate_series(1, 500) g",
     "CREATE TABLE bag (v int, w text)",
     "ALTER TABLE bag REPLICA IDENTITY FULL",
-    "INSERT INTO bag SELECT g % 7, 'w' || g % 5 FROM generate_series(1, 5000) g",
+    "INSERT INTO bag SELECT g % 7, 'w' || g % 5 FROM generate_series(1, 1000) g",
     "CREATE TABLE empty (id int PRIMARY KEY)",
     "CREATE PUBLICATION pub FOR TABLE big, parts, bag, empty"
     " WITH (publish_via_partition_root = true)",
@@ -39,7 +40,7 @@ SOME_OF_BAG = "SELECT ctid FROM bag LIMIT 2 OFFSET %s"
 PHASES = {
     "slot-made": ("pgcdc-read", 1),
     "ranges-planned": ("pgcdc-read", 1),
-    "mid-range": ("pgcdc-read", 7000),
+    "mid-range": ("pgcdc-read", 3000),
     "between-ranges": ("pgcdc-read", 2),
     "tables-read": ("pgcdc-read", 1),
     "all-parts-up": ("dbx-load", 1),
@@ -75,9 +76,9 @@ class Changes(Workload):
         elif kind < 0.9:
             run("INSERT INTO bag VALUES (%s, 'new')", [row % 3])
         elif kind < 0.95:
-            run(f"UPDATE bag SET v = v + 1 WHERE ctid IN ({SOME_OF_BAG})", [row % 4000])
+            run(f"UPDATE bag SET v = v + 1 WHERE ctid IN ({SOME_OF_BAG})", [row % 900])
         else:
-            run(f"DELETE FROM bag WHERE ctid IN ({SOME_OF_BAG})", [row % 4000])
+            run(f"DELETE FROM bag WHERE ctid IN ({SOME_OF_BAG})", [row % 900])
 
 
 @pytest.mark.deadline(300)
@@ -87,7 +88,10 @@ def test_killed_at(phase, database, catalog, warehouse, make_pipeline, assert_eq
     database.execute(*TABLES)
     workload = Changes(database.conninfo)
     pipeline = make_pipeline(
-        options={"pgcdc-read": ["--create-slot"], "cdc-batch": ["--part-rows", "6000"]},
+        options={
+            "pgcdc-read": ["--create-slot"],
+            "cdc-batch": ["--part-rows", "2500", "--min-interval", "1s"],
+        },
         bin_folder=os.path.join(ROOT, "build", "failpoints", "bin"),
     )
 
