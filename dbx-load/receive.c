@@ -379,6 +379,8 @@ static void prepare(struct receive *r, struct frame *f)
         r->dirty = true;
         return;
     }
+    if (b->is_snapshot)
+        FAILPOINT("all-parts-up");
     require_modes(l, b);
     if (b->nsteps && load->sink == SINK_DIRECTORY)
         directory_batch(load, b, f);

@@ -78,6 +78,8 @@ static void sent(struct statement *st)
     ledger_set(&t->step->statement, st->id);
     t->step->shaping = t->asked == SHAPE;
     ledger_save(&t->steps->load->ledger);
+    if (t->step->batch->is_snapshot)
+        FAILPOINT("statement-in-flight");
 }
 
 static void ask(struct table *t, int what, char *sql)

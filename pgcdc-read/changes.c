@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "failpoint.h"
 #include "figures.h"
 #include "frames.h"
 #include "msg.h"
@@ -308,6 +309,8 @@ static void open_transaction(struct changes *c)
 /* To be called right before a row is written. */
 static void before_row(struct changes *c)
 {
+    if (c->run->read_lsn && !c->run->reading)
+        FAILPOINT("rejoin");
     open_transaction(c);
     c->sent_lsn = c->lsn;
     c->sent_seq = c->seq;

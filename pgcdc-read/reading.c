@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "copytext.h"
+#include "failpoint.h"
 #include "figures.h"
 #include "frames.h"
 #include "msg.h"
@@ -302,6 +303,7 @@ void reading_begin(struct run *run, PGconn *c, lsn_t lsn)
     r->since = clock_ms();
     r->say_due = r->since + SAY_EVERY;
     add_workers(run, r);
+    FAILPOINT("ranges-planned");
     for (unsigned i = 0; i < r->ntables; i++)
         if (!has_range(&r->tables[i])) /* a partitioned table without partitions */
             end_table(run, r, &r->tables[i]);
@@ -346,6 +348,7 @@ static void end_range(struct run *run, struct worker *w, int why)
         frames_range(run->loop.out, of->table->oid, of->attempt, &w->range);
     w->of = NULL;
     run->reading->done++;
+    FAILPOINT("between-ranges");
     if (--of->open == 0 && !has_range(of))
         end_table(run, run->reading, of);
 }
@@ -368,6 +371,7 @@ static void take_row(struct run *run, struct worker *w, char *line, int len)
     read_figures[READ_SNAPSHOT_ROWS].value++;
     read_figures[READ_SNAPSHOT_BYTES].value += (uint64_t)len;
     loop_push(&run->loop);
+    FAILPOINT("mid-range");
 }
 
 /* One connection's turn. False: it has nothing at the moment. */
@@ -437,8 +441,10 @@ bool reading_some(struct run *run)
         some |= take_rows(run, &r->workers[i]);
     if (r)
         say(r);
-    if (r && !r->left)
+    if (r && !r->left) {
+        FAILPOINT("tables-read");
         free_reading(run);
+    }
     return some;
 }
 
