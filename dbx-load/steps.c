@@ -7,6 +7,7 @@
 #include "colmap.h"
 #include "fail.h"
 #include "failpoint.h"
+#include "figures.h"
 #include "msg.h"
 #include "purge.h"
 #include "quote.h"
@@ -310,6 +311,7 @@ static bool start_over(struct table *t)
 {
     if (++t->step->tries > TRIES)
         return false;
+    load_figures[LOAD_RETRIES_CONFLICT].value++;
     table_forget(t);
     t->moved = t->filled = false;
     t->pause = http_pause(t->step->tries, 0, 0.5);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "copytext.h"
+#include "figures.h"
 #include "frames.h"
 #include "msg.h"
 #include "resume.h"
@@ -364,6 +365,8 @@ static void take_row(struct run *run, struct worker *w, char *line, int len)
     w->of->rows++;
     run->reading->rows++;
     run->reading->bytes += (uint64_t)len;
+    read_figures[READ_SNAPSHOT_ROWS].value++;
+    read_figures[READ_SNAPSHOT_BYTES].value += (uint64_t)len;
     loop_push(&run->loop);
 }
 
@@ -403,6 +406,14 @@ static void say(struct reading *r)
                  (uint64_t)ms * (r->ranges - r->done) / r->done / 1000);
     else
         msg_line("reading tables: %" PRIu64 " rows, %.1f MB/s", r->rows, rate);
+}
+
+struct reading_progress reading_progress(const struct run *run)
+{
+    const struct reading *r = run->reading;
+
+    return r ? (struct reading_progress){r->ntables, r->left, r->rows, r->bytes, r->ranges, r->done}
+             : (struct reading_progress){0};
 }
 
 void reading_state(const struct run *run, struct buf *text)
