@@ -37,9 +37,9 @@ static const char *problem(const char *file)
     if (!stat(file, &st) && !S_ISREG(st.st_mode))
         return "it exists, and is no regular file";
     char *folder = slash ? mem_printf("%.*s", (int)(slash - file) + 1, file) : mem_strdup(".");
-    bool can = !access(folder, W_OK | X_OK);
+    int error = access(folder, W_OK | X_OK) ? errno : 0;
     free(folder);
-    return can ? NULL : strerror(errno);
+    return error ? strerror(error) : NULL;
 }
 
 unsigned metrics_check(const char *file)

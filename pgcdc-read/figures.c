@@ -29,8 +29,7 @@ struct metric read_figures[READ_FIGURES + 1] = {
     [READ_LAG_BYTES] = {"pgcdc_read_lag_bytes", NULL, METRIC_GAUGE,
                         "WAL between the position and its end."},
     [READ_LAG_SECONDS] = {"pgcdc_read_lag_seconds", NULL, METRIC_GAUGE,
-                          "How long ago the source was at the position; 0 at the end of the WAL.",
-                          true},
+                          "Time since all that the source had was passed on.", true},
     [READ_TABLES] = {"pgcdc_read_reading_tables", NULL, METRIC_GAUGE,
                      "Tables of the snapshot under way."},
     [READ_TABLES_LEFT] = {"pgcdc_read_reading_tables_left", NULL, METRIC_GAUGE,
@@ -44,6 +43,8 @@ struct metric read_figures[READ_FIGURES + 1] = {
     [READ_BYTES] = {"pgcdc_read_reading_bytes", NULL, METRIC_GAUGE, "Bytes of these rows."},
 };
 
+static uint64_t wal_end_time; /* when it was there: microseconds since 1970 */
+
 static void set(unsigned figure, uint64_t value)
 {
     read_figures[figure].value = value;
@@ -54,17 +55,30 @@ static uint64_t value(unsigned figure)
     return read_figures[figure].value;
 }
 
+void figures_wal_end(lsn_t lsn)
+{
+    set(READ_WAL_END, lsn);
+    wal_end_time = (uint64_t)clock_us();
+}
+
+/* In microseconds. What we know of the server may be old: it is away, or we wait for downstream. */
+static uint64_t lag(bool behind)
+{
+    uint64_t now = (uint64_t)clock_us(), since = value(READ_POSITION_TIME);
+
+    if (!behind && wal_end_time > since)
+        since = wal_end_time;
+    return value(READ_POSITION) && since < now ? now - since : 0; /* the server has another clock */
+}
+
 void figures_measure(void *arg)
 {
     const struct run *run = arg;
     struct reading_progress p = reading_progress(run);
     bool behind = value(READ_POSITION) && value(READ_POSITION) < value(READ_WAL_END);
-    uint64_t now = (uint64_t)clock_us();
 
     set(READ_LAG_BYTES, behind ? value(READ_WAL_END) - value(READ_POSITION) : 0);
-    /* the clocks of two machines */
-    behind = behind && value(READ_POSITION_TIME) < now;
-    set(READ_LAG_SECONDS, behind ? now - value(READ_POSITION_TIME) : 0);
+    set(READ_LAG_SECONDS, lag(behind));
     set(READ_TABLES, p.tables);
     set(READ_TABLES_LEFT, p.left);
     set(READ_RANGES, p.ranges);

@@ -32,6 +32,9 @@ enum {
 
 extern struct metric read_figures[READ_FIGURES + 1];
 
+/* The server says that its WAL ends there, now. */
+void figures_wal_end(lsn_t lsn);
+
 /* For metrics_open: what follows from the others, and from the clock. run: the struct run. */
 void figures_measure(void *run);
 

@@ -35,7 +35,7 @@ bool settle_ask_wal(struct run *run, lsn_t *end, int64_t *writer_delay, struct t
     lsn_parse(PQgetvalue(r, 0, 0), end);
     *writer_delay = field_number(r, 0, 1);
     PQclear(r);
-    read_figures[READ_WAL_END].value = *end;
+    figures_wal_end(*end);
     return true;
 }
 
