@@ -1,10 +1,16 @@
 """A killed snapshot goes on from what is staged: the target is the source all the same, whatever has
 become of the rows that need not be read again."""
 
+import os
+import random
+
 import pytest
 
 from lib import state
 from lib.pipeline import STAGES, wait_for
+from lib.reader import Reader, source_rows
+
+SEED = int(os.environ.get("SEED", random.randrange(2**32)))
 
 # 12,500 pages each, which are four ranges; of all values only one in a hundred is TOASTed.
 WIDE = "repeat('x', 300) || CASE WHEN g % 100 = 0 THEN repeat(md5(g::text), 300) ELSE '' END"
@@ -106,3 +112,128 @@ def test_killed_snapshots_go_on(database, pipeline, assert_equal):
     database.execute("UPDATE big SET v = 'then' WHERE id < 100")
     pipeline.once()
     assert_equal()
+
+
+# ---------------------------------------------------------------- the reader alone
+
+
+class Attempts:
+    """What dbx-load has staged of big, which pgcdc-read began to read again and again."""
+
+    def __init__(self, database, slot, load):
+        self.database, self.slot, self.load = database, slot, load
+        self.staged = []  # of each attempt the rows, by key; None: as an earlier one has it
+
+    def read(self, part=1.0):
+        """An attempt of which this part is staged, in whole ranges and perhaps more. Returns how
+        many rows came whole, of how many."""
+        with Reader(self.database.conninfo, self.slot, state=self.load.folder) as reader:
+            self.load.serve(reader)
+            reader.wait_frames("snapshot-end")
+        frames = reader.frames
+        snapshot = next(i for i, f in enumerate(frames) if f[0] == "snapshot")
+        _, oid, attempt, _, _, horizon, stamp, earlier = frames[snapshot]
+        assert len(earlier) in (0, len(self.staged))
+        if not earlier:
+            self.staged.clear()
+            self.load.unfinished.clear()
+        rows = {}
+        whole = [f for f in frames if f[0] in ("insert", "keep", "range")]
+        for kind, *words in whole[: int(len(whole) * part)]:
+            if kind == "insert":
+                assert words[3][0] not in rows
+                rows[words[3][0]] = words[3]
+            elif kind == "keep":
+                assert words[3][0] not in rows and words[3][1:] == [None] * (len(words[3]) - 1)
+                rows[words[3][0]] = None
+        run = reader.of("start")[0][2]
+        self.staged.append(rows)
+        self.load.unfinished.append(("unfinished", [oid, attempt, run, horizon, stamp]))
+        for kind, *words in whole[: int(len(whole) * part)]:
+            if kind == "range":
+                self.load.unfinished.append(("range", words[2:]))
+        self.load.write()
+        return sum(row is not None for row in rows.values()), len(rows)
+
+    def rows(self):
+        """What the last attempt, which has to be whole, makes of it."""
+        newest = {}
+        for rows in self.staged:
+            newest.update({key: row for key, row in rows.items() if row})
+        return sorted(newest[key] for key in self.staged[-1])
+
+
+@pytest.fixture
+def attempts(database, slot, load):
+    database.execute(
+        "CREATE TABLE big (id int PRIMARY KEY, v text, n int) WITH (fillfactor = 10)",
+        f"INSERT INTO big SELECT g, {WIDE}, g FROM generate_series(1, 25000) g",
+        "CREATE PUBLICATION pub FOR TABLE big",
+        f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')",
+    )
+    return Attempts(database, slot, load)
+
+
+ROWS = "SELECT * FROM big"
+
+
+def test_rows_that_did_not_change_are_not_read_again(database, attempts):
+    whole, rows = attempts.read(0.9)
+    assert whole == rows > 22_000
+    database.execute("UPDATE big SET v = 'changed' WHERE id IN (7, 24999)", "DELETE FROM big WHERE id = 9")
+    whole, rows = attempts.read()
+    assert rows == 24_999 and 2 < whole < 9_000, whole
+    assert attempts.rows() == source_rows(database, ROWS)
+    assert attempts.read() == (0, 24_999)
+    assert attempts.rows() == source_rows(database, ROWS)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "VACUUM FULL big",
+        "ALTER TABLE big ADD w text DEFAULT 'x'",
+        "ALTER TABLE big ALTER n TYPE text",
+        "TRUNCATE big",
+        "ALTER TABLE big DROP CONSTRAINT big_pkey, REPLICA IDENTITY FULL",
+        "ALTER PUBLICATION pub SET (publish = 'insert, update, delete')",
+        "CREATE TABLE o (LIKE big INCLUDING ALL); DROP TABLE big; ALTER TABLE o RENAME TO big;"
+        " ALTER PUBLICATION pub ADD TABLE big; INSERT INTO big SELECT g, 'o' FROM generate_series(1, 9) g",
+    ],
+)
+def test_a_table_starts_over(database, attempts, change):
+    attempts.read(0.9)
+    database.execute(*change.split(";"))
+    whole, rows = attempts.read()
+    assert whole == rows
+    assert attempts.rows() == source_rows(database, ROWS)
+
+
+RANDOM = (
+    "UPDATE big SET v = v || 'u' WHERE id % 97 = {0}",
+    "UPDATE big SET n = -n WHERE id % 1000 = {0}",
+    "UPDATE big SET id = id + 100000 WHERE id % 89 = {0} AND id < 100000",
+    "UPDATE big SET id = id - 100000 WHERE id % 89 = {0} AND id > 100000",
+    "DELETE FROM big WHERE id % 83 = {0}",
+    "INSERT INTO big SELECT g, 'new', {0} FROM generate_series(1, 25000, 83) g ON CONFLICT DO NOTHING",
+    "INSERT INTO big SELECT g, 'upsert', {0} FROM generate_series(1, 999, 7) g"
+    " ON CONFLICT (id) DO UPDATE SET v = excluded.v",
+    "DELETE FROM big WHERE ctid > '(9000,0)'",
+    "VACUUM big",
+    "BEGIN; DELETE FROM big WHERE id % 7 = {0} % 7; ROLLBACK",
+    "BEGIN; UPDATE big SET v = 'x' WHERE id % 7 = {0} % 7; ROLLBACK",
+    "BEGIN; SAVEPOINT s; UPDATE big SET v = 's' WHERE id % 500 = {0}; RELEASE s; COMMIT",
+    "SELECT count(*) FROM (SELECT FROM big WHERE id % 50 = {0} FOR UPDATE) l",
+)
+
+
+def test_killed_at_random(database, attempts):
+    print(f"SEED={SEED}")
+    r = random.Random(SEED)
+    for _ in range(6):
+        attempts.read(r.random())
+        for change in r.choices(RANDOM, k=6):
+            database.execute(*change.format(r.randrange(83)).split(";"))
+    whole, rows = attempts.read()
+    assert rows > whole, (whole, rows)
+    assert attempts.rows() == source_rows(database, ROWS)

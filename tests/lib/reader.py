@@ -228,6 +228,7 @@ class Load:
         os.makedirs(self.folder, exist_ok=True)
         self.lines = {}
         self.snapshots = []
+        self.unfinished = []  # (key, words)
         self.lock = None
 
     def take_lock(self):
@@ -243,6 +244,7 @@ class Load:
         facts = [(key, value if isinstance(value, list) else [value])
                  for key, value in self.lines.items()]  # fmt: skip
         facts += [("snapshot", words) for words in self.snapshots]
+        facts += self.unfinished
         self.replace("load", facts)
 
     def replace(self, name, facts):
