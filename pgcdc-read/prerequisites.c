@@ -6,6 +6,7 @@
 #include "encryption.h"
 #include "selected.h"
 #include "slot.h"
+#include "timeline.h"
 #include "verdict.h"
 
 /* A query without which nothing can be said. */
@@ -92,7 +93,9 @@ static void test_replication(struct run *run, struct verdicts *v)
 
     if (r && PQntuples(r) == 1) {
         run->source.system = mem_strdup(PQgetvalue(r, 0, 0));
+        run->timeline = field_number(r, 0, 1);
         verdict_pass(v, "role %s may replicate", PQuser(run->loop.sql));
+        timeline_test(run, c, v);
     } else if (!r && trouble_is_temporary(&t) && !v->report) {
         trouble_die(&t, "cannot connect for replication");
     } else {
