@@ -102,7 +102,7 @@ check-long:
 
 .PHONY: install uninstall
 MAN1 = $(foreach p,$(PROGRAMS),$(p)/$(p).1)
-MAN5 = common/cdc-stream.5 common/cdc-state.5
+MAN5 = common/cdc-stream.5 common/cdc-state.5 common/cdc-metrics.5
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5
 	install -m 755 $(PROGRAMS:%=$(BUILD)/bin/%) $(DESTDIR)$(PREFIX)/bin

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "figures.h"
 #include "fold.h"
 #include "msg.h"
 #include "out.h"
@@ -101,8 +102,10 @@ static void write_late_part(struct batcher *b)
 
 static void write_snapshot_part(struct batcher *b, struct snapshot *one)
 {
-    if (one->gathered)
-        snapshot_part_write(b->out, ++b->parts, &b->snapshots, one);
+    if (!one->gathered)
+        return;
+    figures_part(one->gathered);
+    snapshot_part_write(b->out, ++b->parts, &b->snapshots, one);
 }
 
 /* Folded rows and rows of snapshots share the memory: the largest heap goes. */
@@ -149,6 +152,7 @@ static void close_batch(struct batcher *b)
     b->announced = true;
     b->written = false;
     flow_closed(b->flow, b->batches, b->whole, content);
+    batch_figures[BATCH_BATCHES].value++;
 }
 
 /* A commit was the last that came, and something is to be said about it. */
@@ -208,10 +212,11 @@ static struct fold *fold_of(struct batcher *b, const struct table *t)
     return t->snapshot ? &b->late : &b->fold;
 }
 
-static void folded(struct batcher *b, const struct frame *f, const char *bad)
+static void folded(struct batcher *b, const struct frame *f, unsigned figure, const char *bad)
 {
     if (bad)
         frame_bad(f, bad);
+    batch_figures[figure].value++;
     write_if_full(b);
 }
 
@@ -237,6 +242,7 @@ static void take_snapshot_row(struct batcher *b, struct frame *f, const struct t
         snapshot_row(&b->snapshots, one, t, values);
     else
         snapshot_keep(&b->snapshots, one, values);
+    batch_figures[BATCH_SNAPSHOT_ROWS].value++;
     if (one->gathered >= b->limits.rows)
         write_snapshot_part(b, one);
     else
@@ -254,7 +260,7 @@ static void take_insert(struct batcher *b, struct frame *f)
         return;
     }
     struct position at = frame_position(b, f);
-    folded(b, f, fold_insert(fold_of(b, t), t, at, frame_any(f)));
+    folded(b, f, BATCH_INSERTS, fold_insert(fold_of(b, t), t, at, frame_any(f)));
 }
 
 static void take_keep(struct batcher *b, struct frame *f)
@@ -282,7 +288,7 @@ static void take_update(struct batcher *b, struct frame *f)
     struct position at = frame_position(b, f);
     struct mp values = frame_any(f);
 
-    folded(b, f, fold_update(fold_of(b, t), t, at, values, frame_any(f)));
+    folded(b, f, BATCH_UPDATES, fold_update(fold_of(b, t), t, at, values, frame_any(f)));
 }
 
 static void take_delete(struct batcher *b, struct frame *f)
@@ -290,7 +296,7 @@ static void take_delete(struct batcher *b, struct frame *f)
     struct table *t = frame_table(b, f);
     struct position at = frame_position(b, f);
 
-    folded(b, f, fold_delete(fold_of(b, t), t, at, frame_any(f)));
+    folded(b, f, BATCH_DELETES, fold_delete(fold_of(b, t), t, at, frame_any(f)));
 }
 
 static void take_truncate(struct batcher *b, struct frame *f)
@@ -301,7 +307,7 @@ static void take_truncate(struct batcher *b, struct frame *f)
     struct position at = frame_position(b, f);
     for (unsigned n = frame_array(&tables); n; n--) {
         struct table *t = frame_table(b, &tables);
-        folded(b, f, fold_truncate(fold_of(b, t), t, at));
+        folded(b, f, BATCH_TRUNCATES, fold_truncate(fold_of(b, t), t, at));
     }
 }
 
@@ -339,6 +345,7 @@ static void close_snapshot(struct batcher *b, struct snapshot *one)
     out_flush(b->out);
     snapshots_remove(&b->snapshots, one);
     flow_snapshot_closed(b->flow, b->batches);
+    batch_figures[BATCH_SNAPSHOTS].value++;
 }
 
 /* Those that are at their end, if this is a commit. */
@@ -470,6 +477,7 @@ static void take_start(struct batcher *b, struct frame *f)
     } else {
         b->kind = STREAM_CHANGES;
         flow_start(b->flow, start.run);
+        metrics_begin(start.pipeline);
         flow_refresh(b->flow);
         stream_forward(b->out, f);
     }

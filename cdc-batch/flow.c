@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "figures.h"
 #include "state.h"
 
 /* Batches without content only move the LSN; a few a second are enough. */
@@ -45,6 +46,7 @@ void flow_refresh(struct flow *f)
         if (f->ahead[i] > f->loaded)
             f->ahead[keep++] = f->ahead[i];
     f->nahead = keep;
+    batch_figures[BATCH_IN_FLIGHT].value = keep;
 }
 
 int64_t flow_delay(const struct flow *f, bool content)
@@ -80,6 +82,7 @@ void flow_closed(struct flow *f, uint64_t batch, lsn_t lsn, bool content)
         f->ahead = mem_realloc(f->ahead, f->room * sizeof *f->ahead);
     }
     f->ahead[f->nahead++] = batch;
+    batch_figures[BATCH_IN_FLIGHT].value = f->nahead;
 }
 
 void flow_progress(struct flow *f, bool now)

@@ -1,12 +1,16 @@
 #include "kinds.h"
 
+#include "figures.h"
+
 struct net *kinds_net(struct fold *f, struct table *t, const struct buf *key)
 {
     struct net *n;
 
     HASH_FIND(hh, t->nets, key->data, (unsigned)key->len, n);
-    if (n)
+    if (n) {
+        batch_figures[BATCH_FOLDED].value++;
         return n;
+    }
     n = arena_alloc(&f->arena, sizeof *n);
     const unsigned char *p = arena_copy(&f->arena, key->data, key->len);
     *n = (struct net){.kind = NET_REMOVE, .key = {p, p + key->len}, .origin = n};
@@ -37,6 +41,7 @@ void kinds_pack_key(msgpack_packer *pk, const struct table *t, struct mp key, bo
 
 void kinds_void(struct fold *f, struct table *t, struct position at)
 {
+    batch_figures[BATCH_FOLDED].value += HASH_COUNT(t->nets);
     f->rows -= HASH_COUNT(t->nets);
     HASH_CLEAR(hh, t->nets);
     t->cleared = true;

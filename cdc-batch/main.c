@@ -10,6 +10,7 @@
 
 #include "batch.h"
 #include "cli.h"
+#include "figures.h"
 #include "flow.h"
 #include "msg.h"
 #include "out.h"
@@ -113,13 +114,16 @@ static int run(struct batcher *batcher, struct flow *flow, struct stream_in *in)
             readable = false;
             if (batcher_take(batcher, &frame))
                 continue;
-            if (batcher_kind(batcher) == STREAM_CHANGES)
+            if (batcher_kind(batcher) == STREAM_CHANGES) {
                 filter_wait_for_downstream(&flow->filter);
+                flow_refresh(flow); /* for the last figures */
+            }
             return batcher_failures(batcher) ? EX_CONFIG : EX_OK;
         case STREAM_WAIT: {
             int64_t delay = batcher_close_if_due(batcher);
             out_flush(out);
             flow_progress(flow, false);
+            metrics_tick();
             readable = wait_for_input(flow, delay);
             continue;
         }
@@ -137,10 +141,12 @@ int main(int argc, char **argv)
 
     cli_init(&s.cli, "cdc-batch");
     parse(&s, argc, argv);
-    struct flow flow = {
-        .filter = {.dir = s.cli.state, .stage = "batch"}, .in_flight = s.in_flight, .watch = -1};
+    struct flow flow = {.filter = {.dir = s.cli.state, .stage = "batch", .metrics = s.cli.metrics},
+                        .in_flight = s.in_flight,
+                        .watch = -1};
     if (s.cli.check)
         return filter_check(&flow.filter) ? EX_CONFIG : EX_OK;
+    metrics_open(s.cli.metrics, batch_figures, NULL, NULL);
     stop_install();
     out = stream_out_new(STDOUT_FILENO, s.cli.json);
     msg_on_die(on_die);

@@ -1,5 +1,6 @@
 #include "part.h"
 
+#include "figures.h"
 #include "kinds.h"
 #include "out.h"
 
@@ -118,5 +119,6 @@ bool part_write(struct stream_out *out, uint64_t part, const struct fold *f)
     msgpack_pack_uint64(pk, part);
     msgpack_pack_uint64(pk, rows);
     stream_done(out);
+    figures_part(rows);
     return true;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "defaults.h"
+#include "figures.h"
 #include "msg.h"
 #include "step.h"
 
@@ -166,6 +167,7 @@ static void end_batch(struct batches *b, struct frame *f)
     close_batch(b, 0);
     b->last = number;
     b->lsn = lsn;
+    merge_figures[MERGE_BATCHES].value++;
 }
 
 static struct table *take_table(struct batches *b, struct frame *f)
@@ -265,6 +267,7 @@ static void end_snapshot(struct batches *b, struct frame *f)
     stream_done(b->out);
     close_batch(b, t->oid);
     b->last = number;
+    merge_figures[MERGE_BATCHES].value++;
     free(id);
 }
 
@@ -278,6 +281,7 @@ static void begin_part(struct batches *b, struct frame *f)
     b->part = owner ? find_batch(b, owner) : batch_of(b, 0);
     if (!b->part)
         frame_bad(f, "no snapshot of this table is open");
+    merge_figures[MERGE_PARTS].value++;
 }
 
 static void end_part(struct batches *b, struct frame *f)

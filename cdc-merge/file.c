@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bytes.h"
+#include "figures.h"
 #include "msg.h"
 
 enum {
@@ -107,6 +108,9 @@ uint64_t file_close(struct file *f)
     msgpack_pack_uint64(pk, f->size);
     msgpack_pack_uint64(pk, f->rows);
     stream_done(f->out);
+    merge_figures[MERGE_FILES].value++;
+    merge_figures[MERGE_ROWS].value += f->rows;
+    merge_figures[MERGE_BYTES].value += f->size;
     return f->rows;
 }
 

@@ -12,6 +12,7 @@
 #include "batches.h"
 #include "cli.h"
 #include "crc32.h"
+#include "figures.h"
 #include "filter.h"
 #include "msg.h"
 #include "state.h"
@@ -212,6 +213,7 @@ static void take_start(struct stage *s, struct frame *f)
         start_pack(s->out, &s->start);
     } else {
         filter_begin(&s->filter, s->start.run);
+        metrics_begin(s->start.pipeline);
         stream_forward(s->out, f);
     }
     send_target(s);
@@ -278,6 +280,7 @@ static void run(struct stage *s, struct stream_in *in)
         case STREAM_WAIT:
             file_flush(s->out);
             write_progress(s, false);
+            metrics_tick();
             readable = wait_for_input(s);
             break;
         case STREAM_EOF:
@@ -292,13 +295,15 @@ int main(int argc, char **argv)
     struct settings settings = {.tables.names = {.namespace = "source", .prefix = ""}};
     cli_init(&settings.cli, "cdc-merge");
     parse(&settings, argc, argv);
-    struct stage stage = {.settings = &settings,
-                          .tables = settings.tables,
-                          .filter = {.dir = settings.cli.state, .stage = "merge"}};
+    struct stage stage = {
+        .settings = &settings,
+        .tables = settings.tables,
+        .filter = {.dir = settings.cli.state, .stage = "merge", .metrics = settings.cli.metrics}};
     if (settings.cli.check) {
         free(settings.volume);
         return filter_check(&stage.filter) ? EX_CONFIG : EX_OK;
     }
+    metrics_open(settings.cli.metrics, merge_figures, NULL, NULL);
     stop_install();
     stage.out = stream_out_new(STDOUT_FILENO, settings.cli.json);
     to_fail = stage.out;

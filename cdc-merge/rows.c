@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bytes.h"
+#include "figures.h"
 #include "msg.h"
 #include "value.h"
 
@@ -169,6 +170,7 @@ static void put_unrepresentable(struct rows *r, const struct target_column *c,
         die_of_value(r, c, t,
                      "a value cannot be held by its column: to go on, run once with "
                      "--on-unrepresentable null, which keeps its text aside");
+    merge_figures[MERGE_UNREPRESENTABLE].value++;
     union parquet_value name = {.bytes = {c->name, strlen(c->name)}};
     union parquet_value text = {.bytes = {t->data, t->len}};
     parquet_put_entry(r->parquet, special_at(r->shape) + UNREPRESENTABLE, &name, &text);

@@ -43,6 +43,11 @@ bool cli_option(struct cli *cli, int option, const char *help)
             msg_die(EX_USAGE, "--state wants a folder");
         cli->state = optarg;
         return true;
+    case CLI_METRICS:
+        if (!*optarg)
+            msg_die(EX_USAGE, "--metrics wants a file");
+        cli->metrics = optarg;
+        return true;
     case CLI_CHECK:
         cli->check = true;
         return true;

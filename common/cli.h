@@ -10,7 +10,8 @@
 #include <stdint.h>
 
 struct cli {
-    const char *state; /* --state or CDC_STATE, or NULL */
+    const char *state;   /* --state or CDC_STATE, or NULL */
+    const char *metrics; /* --metrics, or NULL */
     bool check, json;
 };
 
@@ -18,6 +19,7 @@ enum {
     CLI_FIRST = 1000,
     CLI_STATE = CLI_FIRST,
     CLI_CHECK,
+    CLI_METRICS,
     CLI_JSON,
     CLI_OWN
 }; /* own options: from CLI_OWN */
@@ -27,12 +29,14 @@ enum {
 #define CLI_LONG                                                                                   \
     {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'},                         \
     {"verbose", no_argument, NULL, 'v'}, {"quiet", no_argument, NULL, 'q'},                        \
-    {"state", required_argument, NULL, CLI_STATE}, {"check", no_argument, NULL, CLI_CHECK}
+    {"state", required_argument, NULL, CLI_STATE}, {"check", no_argument, NULL, CLI_CHECK},    \
+    {"metrics", required_argument, NULL, CLI_METRICS}
 #define CLI_LONG_JSON {"json", no_argument, NULL, CLI_JSON}
 /* clang-format on */
 #define CLI_HELP                                                                          \
     "  --state DIR        the pipeline's state folder (or CDC_STATE); see cdc-state(5)\n" \
     "  --check            test what this stage will use, say so, change nothing\n"        \
+    "  --metrics FILE     figures for Prometheus, every second; see cdc-metrics(5)\n"     \
     "  -v, --verbose      say more (twice: debug)\n"                                      \
     "  -q, --quiet        errors only\n"                                                  \
     "  -h, --help         this text\n"                                                    \

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "metrics.h"
 #include "msg.h"
 #include "state.h"
 
@@ -72,6 +73,7 @@ void filter_wait_for_downstream(const struct filter *f)
     if (!f->dir || fstat(STDOUT_FILENO, &st) || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
         return;
     for (int nobody = 0; nobody < NOBODY_LOADS;) {
+        metrics_tick();
         if (poll(&fd, 1, INTERVAL) > 0 || filter_loader_gone(f))
             return;
         nobody = state_lock_is_free(f->dir, "load") ? nobody + 1 : 0;
@@ -106,6 +108,8 @@ static bool can_be_made(const char *dir)
 
 unsigned filter_check(const struct filter *f)
 {
+    unsigned failures = metrics_check(f->metrics);
+
     if (!f->dir) {
         msg_line("ok   no state folder");
     } else if (!usable(f->dir) && can_be_made(f->dir)) {
@@ -114,16 +118,16 @@ unsigned filter_check(const struct filter *f)
         msg_line("FAIL the state folder cannot be used; give this user the right to read and "
                  "write it dir=%s",
                  f->dir);
-        return 1;
+        failures++;
     } else if (!state_lock_is_free(f->dir, f->stage)) {
         msg_line("FAIL another %s is at work with the state folder; stop it, or give this "
                  "pipeline a folder of its own dir=%s",
                  msg_program(), f->dir);
-        return 1;
+        failures++;
     } else {
         msg_line("ok   the state folder is usable dir=%s", f->dir);
     }
-    return 0;
+    return failures;
 }
 
 /* ------------------------------------------------------------------ upstream */

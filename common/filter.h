@@ -13,10 +13,11 @@
 #include "stream.h"
 
 struct filter {
-    const char *dir;   /* the state folder, or NULL */
-    const char *stage; /* the name of its file: "batch", "merge" */
-    char *run;         /* NULL until the run begins */
-    uint64_t batch;    /* as last written */
+    const char *dir;     /* the state folder, or NULL */
+    const char *stage;   /* the name of its file: "batch", "merge" */
+    const char *metrics; /* the file of --metrics, or NULL */
+    char *run;           /* NULL until the run begins */
+    uint64_t batch;      /* as last written */
     lsn_t lsn;
     int64_t written; /* clock_ms; 0: never */
 };
@@ -39,7 +40,8 @@ bool filter_loader_gone(const struct filter *f);
  */
 void filter_wait_for_downstream(const struct filter *f);
 
-/* --check: says on stderr whether the folder can be used, and returns the number of failures. */
+/* --check: says on stderr whether the folder and the file can be used, and returns the number of
+ * failures. */
 unsigned filter_check(const struct filter *f);
 
 /* The stream ended without `end`: exits with 75, silently if we were asked to stop. */

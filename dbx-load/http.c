@@ -9,6 +9,7 @@
 
 #include "cli.h"
 #include "fail.h"
+#include "figures.h"
 #include "msg.h"
 #include "version.h"
 
@@ -292,6 +293,7 @@ static bool judge(struct http *h, struct http_transfer *t, CURLcode code, int64_
     *pause = http_pause(t->tries, retry_after, (double)random() / ((double)RAND_MAX + 1));
     if (now + *pause - t->since > h->patience)
         return false;
+    load_figures[status ? LOAD_RETRIES_BUSY : LOAD_RETRIES_CONNECTION].value++;
     say_again(h, r, *pause);
     return true;
 }
@@ -358,12 +360,13 @@ bool http_turn(struct http *h, int fd, int timeout_ms)
 {
     struct curl_waitfd extra = {.fd = fd, .events = CURL_WAIT_POLLIN};
     struct pollfd stream = {.fd = fd, .events = POLLIN};
-    int timeout = start_due(h, timeout_ms);
+    int timeout = start_due(h, metrics_timeout(timeout_ms));
 
     if (!move(h)) {
         curl_multi_poll(h->multi, &extra, fd >= 0, timeout < 0 ? 60 * 1000 : timeout, NULL);
         move(h);
     }
+    metrics_tick();
     /* curl passes a hang-up over in silence */
     return fd >= 0 && poll(&stream, 1, 0) > 0;
 }

@@ -6,6 +6,7 @@
 
 #include "cli.h"
 #include "fail.h"
+#include "figures.h"
 #include "msg.h"
 #include "state.h"
 #include "unfinished.h"
@@ -204,6 +205,7 @@ void ledger_save(const struct ledger *l)
 {
     const struct source *src = &l->source;
     struct buf text = {0};
+    unsigned batches = 0;
     char n[24];
 
     if (src->system)
@@ -219,7 +221,7 @@ void ledger_save(const struct ledger *l)
         snprintf(n, sizeof n, "%llu", (unsigned long long)l->loaded);
         state_line(&text, "loaded", l->loaded_run, n, NULL);
     }
-    for (const struct batch *b = l->batches; b; b = b->next)
+    for (const struct batch *b = l->batches; b; b = b->next, batches++)
         batch_lines(&text, b);
     for (unsigned i = 0; i < l->nsnapshots; i++) {
         const struct snapshot *s = &l->snapshots[i];
@@ -237,6 +239,9 @@ void ledger_save(const struct ledger *l)
     }
     state_write(l->dir, "load", &text);
     buf_free(&text);
+    load_figures[LOAD_BATCHES_LEFT].value = batches;
+    load_figures[LOAD_PREPARED].value = l->prepared;
+    load_figures[LOAD_APPLIED].value = l->applied;
 }
 
 void ledger_free(struct ledger *l)
@@ -281,6 +286,8 @@ void ledger_acknowledge(struct ledger *l, struct batch *b)
         l->applied = b->lsn;
     ledger_set(&l->loaded_run, b->run);
     l->loaded = b->number;
+    load_figures[LOAD_BATCHES].value++;
+    load_figures[LOAD_ACKNOWLEDGED].value = (uint64_t)clock_us();
 }
 
 struct snapshot *ledger_snapshot(const struct ledger *l, uint32_t oid)

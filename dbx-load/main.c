@@ -13,6 +13,7 @@
 #include "config.h"
 #include "directory.h"
 #include "fail.h"
+#include "figures.h"
 #include "load.h"
 #include "msg.h"
 #include "receive.h"
@@ -120,10 +121,11 @@ static void take_all(struct load *load, struct receive *r)
     bool readable = false;
 
     while (receive_take(r, readable)) {
+        metrics_tick();
         if (load->http)
             readable = http_turn(load->http, receive_wants(r) ? STDIN_FILENO : -1, -1);
         else
-            readable = poll(&p, 1, -1) > 0;
+            readable = poll(&p, 1, metrics_timeout(-1)) > 0;
     }
 }
 
@@ -144,6 +146,7 @@ static void run(struct load *load, struct receive *r)
     struct steps *steps = steps_new(load);
     bool keeps_state = load->sink != SINK_SHOW;
 
+    metrics_begin(load->start.pipeline);
     receive_open(r, steps);
     if (load->sink == SINK_DIRECTORY)
         directory_open(load);
@@ -181,11 +184,11 @@ static void run(struct load *load, struct receive *r)
 }
 
 /* Tests, and hears what the stages before found. */
-static int check(struct load *load, struct receive *r)
+static int check(struct load *load, struct receive *r, const char *metrics)
 {
     if (r)
         receive_target(r);
-    unsigned failed = check_run(load) + load->start.failures;
+    unsigned failed = check_run(load) + metrics_check(metrics) + load->start.failures;
 
     if (r) {
         take_all(load, r);
@@ -231,12 +234,14 @@ int main(int argc, char **argv)
         state_lock(a.cli.state, "load");
         ledger_read(&load.ledger, a.cli.state);
     }
+    if (!a.cli.check)
+        metrics_open(a.cli.metrics, load_figures, NULL, NULL);
 
     /* With --check and nobody before it, a stage tests its own end. */
     if (!a.cli.check || !isatty(STDIN_FILENO))
         r = receive_new(&load, STDIN_FILENO, a.cli.check);
     if (a.cli.check || load.start.check) {
-        code = check(&load, r);
+        code = check(&load, r, a.cli.metrics);
     } else {
         if (keeps_state && !a.cli.state)
             msg_die(EX_USAGE, "--state DIR (or CDC_STATE) is needed: it says what has been loaded");

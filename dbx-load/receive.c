@@ -9,6 +9,7 @@
 #include "directory.h"
 #include "fail.h"
 #include "failpoint.h"
+#include "figures.h"
 #include "msg.h"
 #include "purge.h"
 #include "spool.h"
@@ -200,9 +201,10 @@ static void uploaded(struct http_request *request)
 
     if (request->status / 100 != 2)
         http_fail(request, "uploading to the staging volume", VOLUME_RIGHTS);
+    figures_staged(request->size);
     http_request_free(request);
     FAILPOINT("after-upload");
-    r->uploads--;
+    load_figures[LOAD_UPLOADS].value = --r->uploads;
     for (unsigned i = 0; i < UPLOADS; i++)
         if (r->oldest[i] == u->number)
             r->oldest[i] = 0;
@@ -250,7 +252,7 @@ static void upload(struct receive *r, int file)
 
     while (r->oldest[i])
         i++;
-    r->uploads++;
+    load_figures[LOAD_UPLOADS].value = ++r->uploads;
     r->oldest[i] = ++r->sent;
     *u = (struct upload){r, purge_path(r->load, r->load->start.run, r->name), file, r->size, r->sent};
     strchr(r->name, '/') ? make_folder(u) : put(u);
@@ -291,6 +293,7 @@ static void close_file(struct receive *r, struct frame *f)
         frame_bad(f, "a file is not as long as it says");
     if (r->load->sink == SINK_DIRECTORY) {
         directory_close(r->file);
+        figures_staged(r->size);
     } else if (r->load->sink == SINK_WAREHOUSE) {
         upload(r, r->file);
     }
@@ -376,6 +379,8 @@ static void prepare(struct receive *r, struct frame *f)
         r->dirty = true;
         return;
     }
+    if (b->is_snapshot)
+        FAILPOINT("all-parts-up");
     require_modes(l, b);
     if (b->nsteps && load->sink == SINK_DIRECTORY)
         directory_batch(load, b, f);

@@ -5,6 +5,7 @@
 
 #include "cli.h"
 #include "fail.h"
+#include "figures.h"
 #include "msg.h"
 
 enum {
@@ -103,9 +104,18 @@ bool statement_parse(struct statement *s, const char *body, size_t len)
         s->chunks = (uint64_t)json_integer_value(json_object_get(manifest, "total_chunk_count"));
         s->chunk = 1;
         take_rows(s, json_object_get(root, "result"));
+        figures_changed_rows(root);
     }
     json_decref(root);
     return true;
+}
+
+/* Those of earlier starts, which are settled, are not counted: theirs is not known. */
+static void ended(struct statement *s)
+{
+    if (s->sql)
+        figures_statement(s->sql, clock_ms() - s->started);
+    s->done(s);
 }
 
 static void chunk_came(struct http_request *r);
@@ -114,7 +124,7 @@ static void chunk_came(struct http_request *r);
 static void proceed(struct statement *s)
 {
     if (s->state != STATEMENT_SUCCEEDED || s->chunk >= s->chunks) {
-        s->done(s);
+        ended(s);
         return;
     }
     struct http_request *r = http_request("GET", mem_printf(STATEMENTS "/%s/result/chunks/%llu",
@@ -151,7 +161,7 @@ static void came(struct http_request *r)
     if (r->status == 404 && !first) {
         s->state = STATEMENT_UNKNOWN;
         http_request_free(r);
-        s->done(s);
+        ended(s);
         return;
     }
     if (r->status != 200 || !r->body.data)
@@ -253,6 +263,7 @@ struct statement *statement_run(struct warehouse *w, char *sql)
         http_wait(w->http, &done);
         if (!statement_conflict(s) || tries == CONFLICTS_MAX)
             break;
+        load_figures[LOAD_RETRIES_CONFLICT].value++;
         statement_free(s);
     }
     free(sql);

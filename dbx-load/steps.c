@@ -7,6 +7,7 @@
 #include "colmap.h"
 #include "fail.h"
 #include "failpoint.h"
+#include "figures.h"
 #include "msg.h"
 #include "purge.h"
 #include "quote.h"
@@ -77,6 +78,8 @@ static void sent(struct statement *st)
     ledger_set(&t->step->statement, st->id);
     t->step->shaping = t->asked == SHAPE;
     ledger_save(&t->steps->load->ledger);
+    if (t->step->batch->is_snapshot)
+        FAILPOINT("statement-in-flight");
 }
 
 static void ask(struct table *t, int what, char *sql)
@@ -310,6 +313,7 @@ static bool start_over(struct table *t)
 {
     if (++t->step->tries > TRIES)
         return false;
+    load_figures[LOAD_RETRIES_CONFLICT].value++;
     table_forget(t);
     t->moved = t->filled = false;
     t->pause = http_pause(t->step->tries, 0, 0.5);

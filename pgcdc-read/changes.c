@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "failpoint.h"
+#include "figures.h"
 #include "frames.h"
 #include "msg.h"
 #include "settle.h"
@@ -16,6 +18,8 @@ static void write_checkpoint(struct changes *c)
     frames_checkpoint(c->run->loop.out, c->position, c->time);
     c->checkpoint = c->position;
     c->checkpoint_due = clock_ms() + CHECKPOINT_EVERY;
+    read_figures[READ_POSITION].value = c->position;
+    read_figures[READ_POSITION_TIME].value = (uint64_t)c->time;
 }
 
 void changes_begin(struct changes *c, struct run *run, lsn_t start, lsn_t target)
@@ -119,6 +123,7 @@ static void take_commit(struct changes *c, const struct pgoutput *m)
     if (c->open == c->lsn) {
         c->open = 0;
         write_checkpoint(c);
+        read_figures[READ_TRANSACTIONS].value++;
     } else {
         changes_tick(c);
     }
@@ -304,6 +309,8 @@ static void open_transaction(struct changes *c)
 /* To be called right before a row is written. */
 static void before_row(struct changes *c)
 {
+    if (c->run->read_lsn && !c->run->reading)
+        FAILPOINT("rejoin");
     open_transaction(c);
     c->sent_lsn = c->lsn;
     c->sent_seq = c->seq;
@@ -356,12 +363,15 @@ static bool take_row(struct changes *c, struct pgoutput *m, struct trouble *t)
     before_row(c);
     if (m->type == PGOUTPUT_INSERT) {
         frames_insert(out, table->oid, c->lsn, c->seq, &m->row.new);
+        read_figures[READ_INSERTS].value++;
     } else if (m->type == PGOUTPUT_UPDATE) {
         if (m->row.old_is_whole)
             fill_unchanged(&m->row.new, old);
         frames_update(out, table->oid, c->lsn, c->seq, &m->row.new, old);
+        read_figures[READ_UPDATES].value++;
     } else {
         frames_delete(out, table->oid, c->lsn, c->seq, old);
+        read_figures[READ_DELETES].value++;
     }
     return true;
 }
@@ -385,6 +395,7 @@ static bool take_truncate(struct changes *c, struct pgoutput *m, struct trouble 
         return true;
     before_row(c);
     frames_truncate(c->run->loop.out, oids, n, c->lsn, c->seq, m->truncate.flags);
+    read_figures[READ_TRUNCATES].value += n;
     return true;
 }
 

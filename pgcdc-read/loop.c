@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "metrics.h"
 #include "msg.h"
 #include "state.h"
 
@@ -113,6 +114,7 @@ static int64_t tick(struct loop *l, int64_t until)
         loop_status(l);
     if (l->state && now >= l->look_due)
         look(l);
+    metrics_tick();
     if (l->stream && (until < 0 || l->status_due < until))
         until = l->status_due;
     if (l->state && (until < 0 || l->look_due < until))
@@ -143,7 +145,7 @@ static bool wait_for(struct loop *l, struct pollfd *p, nfds_t n, int64_t until)
     int64_t left = until < 0 ? -1 : until - clock_ms();
     if ((until >= 0 && left < 0) || (had_pending && !pending))
         left = 0; /* stdout took all: that may be what the caller waits for */
-    if (poll(p, OWN + n, left > 60000 ? 60000 : (int)left) <= 0)
+    if (poll(p, OWN + n, metrics_timeout(left > 60000 ? 60000 : (int)left)) <= 0)
         return false;
     if (p[STATE].revents) {
         state_watch_drain(l->watch);
@@ -177,11 +179,16 @@ bool loop_wait_any(struct loop *l, const int *fds, unsigned n, int64_t until)
     return wait_for(l, p, n, until);
 }
 
+bool loop_is_full(const struct loop *l)
+{
+    return stream_pending(l->out) > PENDING_MAX && !l->hung_up;
+}
+
 void loop_push(struct loop *l)
 {
     if (stream_pending(l->out) >= PENDING_WRITE)
         write_some(l);
-    while (stream_pending(l->out) > PENDING_MAX && !l->hung_up)
+    while (loop_is_full(l))
         loop_wait(l, -1, 0, -1);
     if (++l->pushes % LOOK_ROUND == 0)
         loop_wait(l, -1, 0, 0);

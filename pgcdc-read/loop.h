@@ -54,6 +54,9 @@ bool loop_wait_any(struct loop *l, const int *fds, unsigned n, int64_t until);
  * To be called after every row. */
 void loop_push(struct loop *l);
 
+/* Whether so much is pending: loop_push would wait. */
+bool loop_is_full(const struct loop *l);
+
 /* Tells the server now how far we are: written is received, flushed is dbx-load's applied. */
 void loop_status(struct loop *l);
 

@@ -9,6 +9,7 @@
 
 #include "arguments.h"
 #include "changes.h"
+#include "figures.h"
 #include "finish.h"
 #include "frames.h"
 #include "msg.h"
@@ -76,7 +77,7 @@ static void send_start(struct run *run, unsigned failures)
 static int check(struct run *run)
 {
     struct trouble t;
-    unsigned failures = prerequisites_test(run, true);
+    unsigned failures = prerequisites_test(run, true) + metrics_check(run->arguments->cli.metrics);
 
     send_start(run, failures);
     for (struct table *table = run->tables; table; table = table->hh.next) {
@@ -170,12 +171,17 @@ int main(int argc, char **argv)
     arguments_parse(&a, argc, argv);
     stop_install();
     const char *state = a.drop_slot ? NULL : a.cli.state;
-    struct run run = {.arguments = &a, .id = new_run_id()};
+    static struct run run; /* measured at exit, when main has returned */
+    run = (struct run){.arguments = &a, .id = new_run_id()};
     out = stream_out_new(STDOUT_FILENO, a.cli.json);
     if (!a.drop_slot)
         msg_on_die(close_stream);
     if (state && !a.cli.check)
         state_lock(state, "read");
+    if (!a.drop_slot && !a.cli.check) {
+        metrics_open(a.cli.metrics, read_figures, figures_measure, &run);
+        metrics_begin(a.name);
+    }
     loop_init(&run.loop, out, state, run.id);
     connect_sql(&run);
     if (a.drop_slot)

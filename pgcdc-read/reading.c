@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "copytext.h"
+#include "failpoint.h"
+#include "figures.h"
 #include "frames.h"
 #include "msg.h"
 #include "resume.h"
@@ -301,6 +303,7 @@ void reading_begin(struct run *run, PGconn *c, lsn_t lsn)
     r->since = clock_ms();
     r->say_due = r->since + SAY_EVERY;
     add_workers(run, r);
+    FAILPOINT("ranges-planned");
     for (unsigned i = 0; i < r->ntables; i++)
         if (!has_range(&r->tables[i])) /* a partitioned table without partitions */
             end_table(run, r, &r->tables[i]);
@@ -345,6 +348,7 @@ static void end_range(struct run *run, struct worker *w, int why)
         frames_range(run->loop.out, of->table->oid, of->attempt, &w->range);
     w->of = NULL;
     run->reading->done++;
+    FAILPOINT("between-ranges");
     if (--of->open == 0 && !has_range(of))
         end_table(run, run->reading, of);
 }
@@ -364,7 +368,10 @@ static void take_row(struct run *run, struct worker *w, char *line, int len)
     w->of->rows++;
     run->reading->rows++;
     run->reading->bytes += (uint64_t)len;
+    read_figures[READ_SNAPSHOT_ROWS].value++;
+    read_figures[READ_SNAPSHOT_BYTES].value += (uint64_t)len;
     loop_push(&run->loop);
+    FAILPOINT("mid-range");
 }
 
 /* One connection's turn. False: it has nothing at the moment. */
@@ -405,6 +412,14 @@ static void say(struct reading *r)
         msg_line("reading tables: %" PRIu64 " rows, %.1f MB/s", r->rows, rate);
 }
 
+struct reading_progress reading_progress(const struct run *run)
+{
+    const struct reading *r = run->reading;
+
+    return r ? (struct reading_progress){r->ntables, r->left, r->rows, r->bytes, r->ranges, r->done}
+             : (struct reading_progress){0};
+}
+
 void reading_state(const struct run *run, struct buf *text)
 {
     const struct reading *r = run->reading;
@@ -426,8 +441,10 @@ bool reading_some(struct run *run)
         some |= take_rows(run, &r->workers[i]);
     if (r)
         say(r);
-    if (r && !r->left)
+    if (r && !r->left) {
+        FAILPOINT("tables-read");
         free_reading(run);
+    }
     return some;
 }
 

@@ -24,6 +24,14 @@ bool reading_some(struct run *run);
 /* Fills in the descriptors that become readable with the next rows, and returns how many. */
 unsigned reading_sockets(const struct run *run, int sockets[SNAPSHOT_JOBS_MAX]);
 
+/* How far it is; all 0 if nothing is being read. */
+struct reading_progress {
+    unsigned tables, left; /* left: not read to the end */
+    uint64_t rows, bytes;
+    uint64_t ranges, done; /* of pages */
+};
+struct reading_progress reading_progress(const struct run *run);
+
 /* Adds to the state file `read` how far it is. */
 void reading_state(const struct run *run, struct buf *text);
 

@@ -4,9 +4,11 @@
 #include <string.h>
 
 #include "cli.h"
+#include "figures.h"
 #include "link.h"
 #include "msg.h"
 #include "reading.h"
+#include "settle.h"
 #include "shapes.h"
 #include "snapshot.h"
 
@@ -14,13 +16,13 @@
 #define BACKOFF_LAST 30000     /* … up to here */
 #define PATIENCE (10 * 60000)  /* ms that the server may stay away */
 #define STOP_PATIENCE 10000    /* ms that a transaction may take to end after a signal */
-#define POSITION_EVERY 1000    /* ms between writes of our own state */
+#define POSITION_EVERY 1000    /* ms between writes of our own state, and looks at the WAL */
 #define KEEPALIVES_A_SECOND 20 /* more, for nothing: the server waits for us to go */
 
 struct replication {
     struct changes *c;
     int64_t stop_deadline; /* 0: no signal yet */
-    int64_t position_due;  /* for our own state */
+    int64_t position_due;  /* for our own state, and figures */
     int64_t backoff;       /* the next one */
     int64_t away_since;    /* when the connection was lost; 0: it works */
     char *held;            /* a message for which it is too early, or NULL */
@@ -77,6 +79,7 @@ static bool take_message(struct replication *r, const char *data, size_t len, st
 {
     struct loop *l = &r->c->run->loop;
 
+    read_figures[READ_RECEIVED_BYTES].value += len;
     if (len >= 18 && *data == 'k')
         return take_keepalive(r, data, t);
     if (len < 25 || *data != 'w')
@@ -163,15 +166,21 @@ static int next_message(struct replication *r, char **data)
     return 0;
 }
 
-static void note_position(struct replication *r)
+/* For eyes, now and then: how far we are, and the server; its messages don't say where its WAL
+ * ends, only how far it has got itself. False: it could not be asked. */
+static bool note_position(struct replication *r, struct trouble *t)
 {
     struct run *run = r->c->run;
+    lsn_t wal_end;
+    int64_t delay;
 
-    if (!run->loop.state || clock_ms() < r->position_due)
-        return;
+    if (clock_ms() < r->position_due)
+        return true;
     progress_write(run, r->c->position);
     shapes_note(run);
+    bool good = !metrics_wanted() || settle_ask_wal(run, &wal_end, &delay, t);
     r->position_due = clock_ms() + POSITION_EVERY;
+    return good;
 }
 
 /* Whether the stream ends here. */
@@ -206,6 +215,17 @@ static void wait_for_more(struct replication *r, int64_t until)
     loop_wait_any(&run->loop, fds, 1 + reading_sockets(run, fds + 1), until);
 }
 
+/* While a slow downstream makes us wait, how far we lag behind is what people want to know. */
+static bool wait_for_room(struct replication *r, struct trouble *t)
+{
+    while (loop_is_full(&r->c->run->loop)) {
+        if (!note_position(r, t))
+            return false;
+        loop_wait(&r->c->run->loop, -1, 0, r->position_due);
+    }
+    return true;
+}
+
 /* True: the stream ends here. False: the connection is lost, *t says why. */
 static bool stream(struct replication *r, struct trouble *t)
 {
@@ -218,14 +238,15 @@ static bool stream(struct replication *r, struct trouble *t)
         if (ends(r))
             return true;
         bool rows = reading_some(r->c->run);
+        if (!note_position(r, t))
+            return false;
         int n = next_message(r, &data);
-        note_position(r);
         if (n > 0) {
             r->away_since = 0;
             r->backoff = BACKOFF_FIRST;
             bool good = is_outdated(r, data, n) ? renew(r, t) : take_message(r, data, (size_t)n, t);
             PQfreemem(data);
-            if (!good)
+            if (!good || !wait_for_room(r, t))
                 return false;
             loop_push(l);
         } else if (n == 0) {
@@ -268,6 +289,7 @@ static void lost(struct replication *r, const struct trouble *t)
     if (now - r->away_since > PATIENCE)
         trouble_die(t, "the server stayed away for 10 minutes");
     msg_warn("lost the server, trying again: %s", t->text);
+    read_figures[READ_RECONNECTS].value++;
 }
 
 void replicate_run(struct changes *c)

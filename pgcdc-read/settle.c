@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "figures.h"
 #include "frames.h"
 #include "msg.h"
 #include "shape.h"
@@ -20,21 +21,31 @@ bool settle_look(struct run *run, struct trouble *t)
     return true;
 }
 
-static lsn_t wal_end(struct run *run, int64_t *writer_delay)
+bool settle_ask_wal(struct run *run, lsn_t *end, int64_t *writer_delay, struct trouble *t)
 {
-    struct trouble t;
-    lsn_t lsn = 0;
-    PGresult *r = source_query(&run->loop, run->loop.sql, &t,
+    PGresult *r = source_query(&run->loop, run->loop.sql, t,
                                "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
                                " ELSE pg_current_wal_flush_lsn() END, setting FROM pg_settings"
                                " WHERE name = 'wal_writer_delay'",
                                NULL);
 
     if (!r)
-        trouble_die(&t, "cannot ask where the WAL ends");
-    lsn_parse(PQgetvalue(r, 0, 0), &lsn);
+        return false;
+    *end = 0;
+    lsn_parse(PQgetvalue(r, 0, 0), end);
     *writer_delay = field_number(r, 0, 1);
     PQclear(r);
+    figures_wal_end(*end);
+    return true;
+}
+
+static lsn_t wal_end(struct run *run, int64_t *writer_delay)
+{
+    struct trouble t;
+    lsn_t lsn;
+
+    if (!settle_ask_wal(run, &lsn, writer_delay, &t))
+        trouble_die(&t, "cannot ask where the WAL ends");
     return lsn;
 }
 

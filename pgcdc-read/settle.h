@@ -12,6 +12,10 @@
  * be asked. */
 bool settle_look(struct run *run, struct trouble *t);
 
+/* Where the WAL ends on disk, and how often the server's WAL writer sees to it, in ms. False: it
+ * could not be asked. */
+bool settle_ask_wal(struct run *run, lsn_t *end, int64_t *writer_delay, struct trouble *t);
+
 /* Where the WAL ends, as of now, so that every shape that was looked at can be written there. */
 lsn_t settle_wal_end(struct run *run);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "failpoint.h"
 #include "msg.h"
 #include "reading.h"
 #include "shape.h"
@@ -247,8 +248,9 @@ static bool begin_reading(struct run *run, PGconn *slot, const char *snapshot, l
     PGconn *usual = l->sql;
     char *import = mem_printf("SET TRANSACTION SNAPSHOT '%s'", snapshot);
     struct trouble t;
-    PGconn *c = source_connect(l, run->arguments->conninfo, false, &t);
 
+    FAILPOINT("slot-made");
+    PGconn *c = source_connect(l, run->arguments->conninfo, false, &t);
     if (!c)
         reading_give_up(&t, NULL);
     PQclear(command(run, c, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"));

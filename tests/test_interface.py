@@ -12,6 +12,7 @@ import pytest
 from lib.pipeline import BIN, ROOT, STAGES
 
 FILTERS = STAGES[1:]
+PAGES = ("stream", "state", "metrics")
 ARGUMENTS = {"cdc-merge": ["--catalog", "workspace"]}
 
 
@@ -150,12 +151,12 @@ def test_install_puts_programs_and_man_pages_in_place(tmp_path):
     found = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
     assert found == {f"opt/x/bin/{s}" for s in STAGES} | {
         f"opt/x/share/man/man1/{s}.1" for s in STAGES
-    } | {"opt/x/share/man/man5/cdc-stream.5", "opt/x/share/man/man5/cdc-state.5"}
+    } | {f"opt/x/share/man/man5/cdc-{name}.5" for name in PAGES}
 
 
 @pytest.mark.skipif(not shutil.which("mandoc"), reason="mandoc is not installed")
 @pytest.mark.parametrize(
-    "page", [*(f"{s}/{s}.1" for s in STAGES), "common/cdc-stream.5", "common/cdc-state.5"]
+    "page", [*(f"{s}/{s}.1" for s in STAGES), *(f"common/cdc-{name}.5" for name in PAGES)]
 )
 def test_man_page_is_clean(page):
     done = subprocess.run(

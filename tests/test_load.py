@@ -12,6 +12,7 @@ import pytest
 
 from lib import state
 from lib.frames import Load, Stream
+from lib.metrics import read as read_metrics
 from lib.pipeline import ROOT, wait_for
 
 FAILPOINTS = os.path.join(ROOT, "build", "failpoints", "bin")
@@ -98,12 +99,24 @@ def later(catalog, **more):
 # ---------------------------------------------------------------- loading
 
 
-def test_snapshot_then_changes(load, catalog, rows, staged):
+def test_snapshot_then_changes(load, catalog, rows, staged, tmp_path):
+    metrics = str(tmp_path / "load.prom")
     stream = first(catalog)
     stream.batch(2, 100, 120, stream.step("t", [(1, "uno", 110), (2, None, 111), (3, "tres", 112)]))
     stream.batch(3, 120, 130)
-    ok(load.run(stream.end()))
+    ok(load.run(stream.end(), "--metrics", metrics))
     assert rows("t") == [("1", "uno"), ("3", "tres")]
+    counted = read_metrics(metrics)
+    by_kind = {k: counted[f"dbx_load_statements_total{{{k}}}"] for k in ("create", "merge", "insert")}
+    # the staging schema and volume; the table, before and after its schema
+    assert by_kind == {"create": 5, "merge": 1, "insert": 0}
+    assert counted["dbx_load_statements_total{other}"] > 0  # DESCRIBE
+    assert 0 < counted["dbx_load_statement_seconds_total{merge}"] < 30
+    changed = [counted[f"dbx_load_rows_total{{{op}}}"] for op in ("insert", "update", "delete")]
+    assert changed == [1, 1, 1]  # of the MERGE: Delta does not count what CREATE TABLE AS inserts
+    assert counted["dbx_load_staged_files_total"] == 2 and counted["dbx_load_uploads"] == 0
+    assert counted["dbx_load_batches_total"] == 3 and counted["dbx_load_batches_left"] == 0
+    assert counted["dbx_load_applied_bytes"] == counted["dbx_load_prepared_bytes"] == 130
     facts = dict(state.read(load.state))
     assert facts["prepared"] == facts["applied"] == ["0/82"]
     assert facts["loaded"] == [stream.run, "3"]
@@ -184,14 +197,18 @@ def test_pending_for_long(load, catalog, rows, faults):
     assert rows("t") == [("1", "one"), ("2", "two")]
 
 
-def test_busy_service_is_asked_again(load, catalog, rows, faults):
+def test_busy_service_is_asked_again(load, catalog, rows, faults, tmp_path):
+    metrics = str(tmp_path / "load.prom")
     faults(
         {"method": "POST", "path": "statements$", "status": 429, "retry_after": 1, "count": 2},
         {"method": "PUT", "path": "files/", "status": 503, "count": 2, "html": True},
         {"method": "GET", "cut": "before", "count": 2},
     )
-    ok(load.run(first(catalog).end()))
+    ok(load.run(first(catalog).end(), "--metrics", metrics))
     assert rows("t") == [("1", "one"), ("2", "two")]
+    counted = read_metrics(metrics)
+    assert counted["dbx_load_retries_total{busy}"] == 4
+    assert counted["dbx_load_retries_total{connection}"] == 2
 
 
 def test_service_that_stays_away(load, catalog, faults):
@@ -201,14 +218,16 @@ def test_service_that_stays_away(load, catalog, faults):
     assert "trying again" in result[2]
 
 
-def test_concurrent_commits_are_met_by_sending_again(load, catalog, rows, faults):
+def test_concurrent_commits_are_met_by_sending_again(load, catalog, rows, faults, tmp_path):
+    metrics = str(tmp_path / "load.prom")
     ok(load.run(first(catalog).end()))
     stream = later(catalog)
     stream.batch(1, 100, 120, stream.step("t", [(1, "uno", 110)]))
     conflict = {"sql_state": "2D521", "message": "[DELTA_CONCURRENT_APPEND] …"}
     faults({"sql": "^MERGE", "fail": conflict, "count": 2})
-    ok(load.run(stream.end()))
+    ok(load.run(stream.end(), "--metrics", metrics))
     assert rows("t") == [("1", "uno"), ("2", "two")]
+    assert read_metrics(metrics)["dbx_load_retries_total{conflict}"] == 2
 
 
 def test_failed_statement_is_said_and_kept(load, catalog, faults, rows):

@@ -1,9 +1,11 @@
 """A killed snapshot goes on from what is staged: the target is the source all the same, whatever has
 become of the rows that need not be read again."""
 
+import contextlib
 import os
 import random
 
+import psycopg
 import pytest
 
 from lib import state
@@ -124,10 +126,11 @@ class Attempts:
         self.database, self.slot, self.load = database, slot, load
         self.staged = []  # of each attempt the rows, by key; None: as an earlier one has it
 
-    def read(self, part=1.0):
+    def read(self, part=1.0, jobs=2):
         """An attempt of which this part is staged, in whole ranges and perhaps more. Returns how
         many rows came whole, of how many."""
-        with Reader(self.database.conninfo, self.slot, state=self.load.folder) as reader:
+        more = ("--snapshot-jobs", str(jobs))
+        with Reader(self.database.conninfo, self.slot, *more, state=self.load.folder) as reader:
             self.load.serve(reader)
             reader.wait_frames("snapshot-end")
         frames = reader.frames
@@ -230,10 +233,11 @@ RANDOM = (
 def test_killed_at_random(database, attempts):
     print(f"SEED={SEED}")
     r = random.Random(SEED)
-    for _ in range(6):
-        attempts.read(r.random())
+    for jobs in 1, 2, 1, 3, 1, 2:
+        attempts.read(r.uniform(0.4, 1), jobs)
         for change in r.choices(RANDOM, k=6):
-            database.execute(*change.format(r.randrange(83)).split(";"))
+            with contextlib.suppress(psycopg.errors.UniqueViolation):
+                database.execute(*change.format(r.randrange(83)).split(";"))
     whole, rows = attempts.read()
     assert rows > whole, (whole, rows)
     assert attempts.rows() == source_rows(database, ROWS)

@@ -126,12 +126,12 @@ class Workload:
 
 
 class Watcher:
-    """Reads the rows of `item` that are used once from the target all the while: one that is gone
-    stays gone, and no `n` becomes smaller."""
+    """Reads rows that are used once from the target all the while, those of `item` or the named
+    ones: one that is gone stays gone, and no `n` becomes smaller."""
 
-    def __init__(self, api, catalog):
+    def __init__(self, api, catalog, key="a", rows=f"item WHERE a >= {ONCE}"):
         self.api = api
-        self.query_text = f"SELECT a, n FROM `{catalog}`.public.item WHERE a >= {ONCE}"
+        self.query_text = f"SELECT {key}, n FROM `{catalog}`.public.{rows}"
         self.last, self.gone = {}, set()
         self.reads = 0
         self.error = None
