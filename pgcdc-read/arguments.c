@@ -27,7 +27,9 @@ static const char help[] =
     "  --on-slot-loss DO  where changes are lost: fail (default), or resnapshot: make the slot\n"
     "                     anew and read all tables again\n"
     "  --create-slot      create the slot if there is none\n"
+    "  --failover         … and have it synced to standbys (PostgreSQL 17)\n"
     "  --drop-slot        drop the slot, and do nothing else\n"
+    "  --set-identity     give published tables that have no key REPLICA IDENTITY FULL\n"
     "  --once             end when everything written to the WAL before the start is loaded\n"
     "  --until LSN        end there\n"
     "  --json             JSON Lines on stdout, for eyes\n" CLI_HELP;
@@ -43,7 +45,9 @@ enum {
     OPT_REFRESH,
     OPT_ON_SLOT_LOSS,
     OPT_CREATE_SLOT,
+    OPT_FAILOVER,
     OPT_DROP_SLOT,
+    OPT_SET_IDENTITY,
     OPT_ONCE,
     OPT_UNTIL,
 };
@@ -61,7 +65,9 @@ static const struct option options[] = {
     {"refresh", required_argument, NULL, OPT_REFRESH},
     {"on-slot-loss", required_argument, NULL, OPT_ON_SLOT_LOSS},
     {"create-slot", no_argument, NULL, OPT_CREATE_SLOT},
+    {"failover", no_argument, NULL, OPT_FAILOVER},
     {"drop-slot", no_argument, NULL, OPT_DROP_SLOT},
+    {"set-identity", no_argument, NULL, OPT_SET_IDENTITY},
     {"once", no_argument, NULL, OPT_ONCE},
     {"until", required_argument, NULL, OPT_UNTIL},
     {NULL, 0, NULL, 0},
@@ -156,6 +162,8 @@ static void check_together(const struct arguments *a)
         return;
     if (!a->publications.n)
         msg_die(EX_USAGE, "--publication is missing; see pgcdc-read --help");
+    if (a->failover && !a->create_slot && !a->resnapshot)
+        msg_die(EX_USAGE, "--failover is for a slot that is created: --create-slot");
     if (a->once && a->until)
         msg_die(EX_USAGE, "--once and --until exclude each other");
     if (a->resnapshot && a->snapshot != SNAPSHOT_INITIAL)
@@ -206,6 +214,12 @@ void arguments_parse(struct arguments *a, int argc, char **argv)
             break;
         case OPT_CREATE_SLOT:
             a->create_slot = true;
+            break;
+        case OPT_FAILOVER:
+            a->failover = true;
+            break;
+        case OPT_SET_IDENTITY:
+            a->set_identity = true;
             break;
         case OPT_DROP_SLOT:
             a->drop_slot = true;

@@ -23,8 +23,10 @@ struct arguments {
     enum snapshot_mode snapshot;
     unsigned snapshot_jobs; /* connections that read tables */
     bool create_slot, drop_slot, once;
-    bool resnapshot; /* where changes are lost, all tables are read again */
-    lsn_t until;     /* 0: none */
+    bool failover;     /* a slot that is created is synced to standbys */
+    bool set_identity; /* of published tables that have none */
+    bool resnapshot;   /* where changes are lost, all tables are read again */
+    lsn_t until;       /* 0: none */
 };
 
 /* Exits with 64 if the command line cannot be meant. */

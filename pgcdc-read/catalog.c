@@ -113,8 +113,6 @@ static const char tables_sql[] =
     " coalesce(has_schema_privilege(n.oid, 'USAGE') AND"
     "  (has_table_privilege(c.oid, 'SELECT') OR a.readable), true)," /* it was just dropped */
     " row_security_active(c.oid),"
-    " c.relreplident = 'n' OR c.relreplident = 'd' AND NOT EXISTS"
-    "  (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary),"
     " c.relreplident IN ('d', 'i') AND p.unpublished & 6 <> 6 AND"
     "  EXISTS (" KEY_COLUMNS " EXCEPT SELECT unnest(string_to_array(p.nums, ',')::int2[])),"
     " p.lists_differ, p.unpublished, " MEMBERSHIP ", %s, " STAMP
@@ -189,13 +187,12 @@ static void take_table(struct run *run, PGresult *r, int row)
     table->filter = field_text(r, row, 6);
     table->readable = field_truth(r, row, 7);
     table->hidden = field_truth(r, row, 8);
-    table->no_identity = field_truth(r, row, 9);
-    table->key_hidden = field_truth(r, row, 10);
-    table->lists_differ = field_truth(r, row, 11);
-    table->unpublished = field_number(r, row, 12);
-    take_membership(run, table, mem_strdup(PQgetvalue(r, row, 13)));
-    table->has_list = field_truth(r, row, 14);
-    table->stamp = strtoull(PQgetvalue(r, row, 15), NULL, 10);
+    table->key_hidden = field_truth(r, row, 9);
+    table->lists_differ = field_truth(r, row, 10);
+    table->unpublished = field_number(r, row, 11);
+    take_membership(run, table, mem_strdup(PQgetvalue(r, row, 12)));
+    table->has_list = field_truth(r, row, 13);
+    table->stamp = strtoull(PQgetvalue(r, row, 14), NULL, 10);
 }
 
 bool catalog_tables(struct run *run, bool filters, struct trouble *t)

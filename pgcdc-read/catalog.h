@@ -25,7 +25,6 @@ struct table {
     char *filter;         /* the publications' row filter as SQL, or NULL; see catalog_tables */
     bool readable;        /* we may SELECT from it */
     bool hidden;          /* row-level security would hide rows from us */
-    bool no_identity;     /* UPDATE and DELETE fail at the source if they are published */
     bool key_hidden;      /* a column of its key is not sent, and UPDATE or DELETE are */
     bool lists_differ;    /* the publications have different column lists for it */
     unsigned unpublished; /* a set of enum operation: no publication of it has them */
@@ -72,9 +71,9 @@ bool catalog_is_partition(struct run *run, uint32_t oid, const struct table *tab
                           struct trouble *t);
 
 /*
- * Waits until others see what a transaction has done: one that commits is sent as soon as its commit
- * is on disk, which is before that. A second at most, for where commits wait for standbys it may be
- * us who is waited for. False: as above.
+ * Waits until others see what a transaction has done: one that commits is sent as soon as its
+ * commit is on disk, which is before that. A second at most, for where commits wait for standbys it
+ * may be us who is waited for. False: as above.
  */
 bool catalog_wait(struct run *run, uint32_t xid, struct trouble *t);
 

@@ -34,6 +34,9 @@ static bool same_system(struct run *run, PGconn *c, struct trouble *t)
     if (r && (PQntuples(r) != 1 || strcmp(PQgetvalue(r, 0, 0), run->source.system)))
         msg_die(EX_CONFIG, "the server is another one now: its system identifier is not %s",
                 run->source.system);
+    if (r && field_number(r, 0, 1) != run->timeline) /* the start finds out what that means */
+        msg_die(EX_TEMPFAIL, "the server has been promoted to timeline %u: start again",
+                field_number(r, 0, 1));
     PQclear(r);
     return r != NULL;
 }

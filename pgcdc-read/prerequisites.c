@@ -3,9 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "msg.h"
-#include "shape.h"
+#include "encryption.h"
+#include "selected.h"
 #include "slot.h"
+#include "timeline.h"
 #include "verdict.h"
 
 /* A query without which nothing can be said. */
@@ -25,23 +26,30 @@ static void test_server(struct run *run, struct verdicts *v)
 {
     PGresult *r = ask(run,
                       "SELECT current_setting('server_version'), current_setting('wal_level'),"
-                      " pg_encoding_to_char(encoding), datname, current_user"
+                      " pg_encoding_to_char(encoding), datname,"
+                      " coalesce(current_setting('neon.timeline_id', true), '') <> ''"
                       " FROM pg_database WHERE datname = current_database()",
                       NULL);
     const char *wal_level = PQgetvalue(r, 0, 1), *encoding = PQgetvalue(r, 0, 2);
 
     run->version = PQserverVersion(run->loop.sql);
     run->source.database = mem_strdup(PQgetvalue(r, 0, 3));
+    run->is_neon = field_truth(r, 0, 4);
     if (run->version >= 140000)
         verdict_pass(v, "server has version %s", PQgetvalue(r, 0, 0));
     else
         verdict_fail(v, "the server has version %s: PostgreSQL 14 or later is needed",
                      PQgetvalue(r, 0, 0));
+    if (run->arguments->failover && run->version < 170000)
+        verdict_fail(v, "--failover needs PostgreSQL 17");
     if (!strcmp(wal_level, "logical"))
         verdict_pass(v, "wal_level is logical");
     else
-        verdict_fail(v, "wal_level is %s: set wal_level = logical and restart the server",
-                     wal_level);
+        verdict_fail(v, "wal_level is %s: %s", wal_level,
+                     run->is_neon
+                         ? "enable logical replication in Neon's console, Settings, Logical "
+                           "Replication (it restarts the computes, and stays on)"
+                         : "ALTER SYSTEM SET wal_level = logical, and restart the server");
     if (strcmp(encoding, "SQL_ASCII"))
         verdict_pass(v, "database %s is encoded in %s", run->source.database, encoding);
     else
@@ -53,23 +61,45 @@ static void test_server(struct run *run, struct verdicts *v)
     PQclear(r);
 }
 
+/* Why the role cannot have a walsender, as far as it is known. */
+static void fail_replication(struct run *run, const struct trouble *t, struct verdicts *v)
+{
+    const char *role = PQuser(run->loop.sql);
+
+    if (!strcmp(t->sqlstate, "53300"))
+        verdict_fail(v,
+                     "no walsender is free: raise max_wal_senders, or end somebody's replication");
+    else if (strcmp(t->sqlstate, "42501"))
+        verdict_fail(v, "role %s cannot connect for replication: %s", role, t->text);
+    else if (run->is_neon)
+        verdict_fail(
+            v,
+            "role %s has no REPLICATION, which at Neon only a role has that was made in the "
+            "console, by the CLI or the API, not by SQL: make one there, and GRANT it SELECT",
+            role);
+    else
+        verdict_fail(v,
+                     "role %s has no REPLICATION: ALTER ROLE %s REPLICATION (on Amazon RDS: GRANT "
+                     "rds_replication TO %s)",
+                     role, role, role);
+}
+
+/* Trying is the only test: some services give the right by membership. */
 static void test_replication(struct run *run, struct verdicts *v)
 {
-    struct trouble t;
+    struct trouble t = {.text = "the server does not say who it is"};
     PGconn *c = source_connect(&run->loop, run->arguments->conninfo, true, &t);
     PGresult *r = c ? source_query(&run->loop, c, &t, "IDENTIFY_SYSTEM", NULL) : NULL;
 
     if (r && PQntuples(r) == 1) {
         run->source.system = mem_strdup(PQgetvalue(r, 0, 0));
+        run->timeline = field_number(r, 0, 1);
         verdict_pass(v, "role %s may replicate", PQuser(run->loop.sql));
-    } else if (!r && trouble_is_temporary(&t)) {
+        timeline_test(run, c, v);
+    } else if (!r && trouble_is_temporary(&t) && !v->report) {
         trouble_die(&t, "cannot connect for replication");
     } else {
-        verdict_fail(
-            v,
-            "role %s cannot connect for replication (ALTER ROLE … REPLICATION gives it the "
-            "right): %s",
-            PQuser(run->loop.sql), r ? "no answer" : t.text);
+        fail_replication(run, &t, v);
         run->source.system = mem_strdup("-");
     }
     PQclear(r);
@@ -83,7 +113,12 @@ static void test_publications(struct run *run, struct verdicts *v)
     const struct list *names = &run->arguments->publications;
     char *array = source_array(names->items, names->n);
     PGresult *r = ask(run,
-                      "SELECT w.name, p.oid FROM (SELECT DISTINCT unnest($1::text[]) AS name) AS w"
+                      "SELECT w.name, p.oid, concat_ws(', ',"
+                      "  CASE WHEN pubinsert THEN 'insert' END,"
+                      "  CASE WHEN pubupdate THEN 'update' END,"
+                      "  CASE WHEN pubdelete THEN 'delete' END,"
+                      "  CASE WHEN pubtruncate THEN 'truncate' END) FROM (SELECT DISTINCT "
+                      "unnest($1::text[]) AS name) AS w"
                       " LEFT JOIN pg_publication p ON p.pubname = w.name"
                       " ORDER BY w.name COLLATE \"C\"",
                       array);
@@ -99,7 +134,9 @@ static void test_publications(struct run *run, struct verdicts *v)
                 name, run->source.database, name);
             continue;
         }
-        verdict_pass(v, "publication %s exists", name);
+        const char *operations = PQgetvalue(r, i, 2);
+        verdict_pass(v, "publication %s exists, for %s", name,
+                     *operations ? operations : "nothing");
         buf_printf(&list, "%s%s=%s", list.len ? "," : "", name, PQgetvalue(r, i, 1));
     }
     run->source.publications = list.data;
@@ -153,105 +190,41 @@ static void test_state(struct run *run, struct verdicts *v)
     verdict_pass(v, "the state is of this source");
 }
 
-/* ------------------------------------------------------------------ the tables */
+/* ------------------------------------------------------------------ what is left of what there is
+ */
 
-static bool has_table(const struct run *run, const char *name)
+/* The stream and the main slot, and to read tables beside it another connection and slot. */
+static void test_free(struct run *run, struct verdicts *v)
 {
-    for (struct table *table = run->tables; table; table = table->hh.next) {
-        char *full = table->selected ? mem_printf("%s.%s", table->schema, table->name) : NULL;
-        bool same = full && !strcmp(full, name);
-        free(full);
-        if (same)
-            return true;
+    static const char sql[] =
+        "SELECT current_setting('max_replication_slots')::int -"
+        " (SELECT count(*) FROM pg_replication_slots),"
+        " current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication)";
+    static const char *const what[] = {"replication slots", "walsenders"};
+    static const char *const setting[] = {"max_replication_slots", "max_wal_senders"};
+    bool reads = run->arguments->snapshot != SNAPSHOT_NEVER;
+    bool streams = run->arguments->snapshot != SNAPSHOT_ONLY;
+    int wanted[] = {reads + (streams && !run->slot_exists), reads + streams};
+    PGresult *r = ask(run, sql, NULL);
+
+    for (int i = 0; i < 2; i++) {
+        int left = atoi(PQgetvalue(r, 0, i));
+        if (left >= wanted[i])
+            verdict_pass(v, "%d %s are free, of which %d will be used", left, what[i], wanted[i]);
+        else
+            verdict_fail(v,
+                         "%d %s are free, of which %d will be used: raise %s, or see who has them",
+                         left, what[i], wanted[i], setting[i]);
     }
-    return false;
-}
-
-static void warn_of_unpublished(const struct table *table)
-{
-    struct relation r = {.unpublished = table->unpublished};
-    char *operations = relation_unpublished(&r);
-
-    msg_warn("table %s.%s is published without %s: only a target in append mode can be right "
-             "(cdc-batch --mode)",
-             table->schema, table->name, operations);
-    free(operations);
-}
-
-static void test_table(const struct table *table, enum snapshot_mode mode, const char *role,
-                       struct verdicts *v)
-{
-    bool snapshot = mode != SNAPSHOT_NEVER, only = mode == SNAPSHOT_ONLY;
-
-    if (snapshot && !table->readable)
-        verdict_fail(
-            v, "role %s may not read %s.%s: GRANT USAGE ON SCHEMA and GRANT SELECT ON TABLE to it",
-            role, table->schema, table->name);
-    else if (snapshot && table->hidden)
-        verdict_fail(v,
-                     "row-level security hides rows of %s.%s from role %s: ALTER ROLE … BYPASSRLS",
-                     table->schema, table->name, role);
-    else
-        verdict_pass(v, "table %s.%s is published%s", table->schema, table->name,
-                     snapshot ? " and can be read" : "");
-    if (table->key_hidden)
-        verdict_fail(v, SHAPE_KEY_HIDDEN, table->schema, table->name);
-    if (table->lists_differ)
-        verdict_fail(v,
-                     "the publications have different column lists for %s.%s, which PostgreSQL "
-                     "refuses to send: ALTER PUBLICATION … SET TABLE … gives it the same in all",
-                     table->schema, table->name);
-    if (table->unpublished && !only)
-        warn_of_unpublished(table);
-    if (table->no_identity)
-        msg_info("table %s.%s has no primary key: a published UPDATE or DELETE of it fails at the "
-                 "source until ALTER TABLE … REPLICA IDENTITY FULL",
-                 table->schema, table->name);
-}
-
-/* Tables that are chosen by their whole names have to be there. */
-static void test_names(const struct run *run, const struct list *globs, struct verdicts *v)
-{
-    for (unsigned i = 0; i < globs->n; i++)
-        if (!strpbrk(globs->items[i], "*?") && !has_table(run, globs->items[i]))
-            verdict_fail(v, "table %s is not in the publication: ALTER PUBLICATION %s ADD TABLE %s",
-                         globs->items[i], run->arguments->publications.items[0], globs->items[i]);
-}
-
-static void test_tables(struct run *run, struct verdicts *v)
-{
-    const struct arguments *a = run->arguments;
-    struct trouble t;
-    unsigned n = 0;
-
-    if (!catalog_tables(run, false, &t))
-        trouble_die(&t, "cannot read which tables are published");
-    test_names(run, &a->tables, v);
-    test_names(run, &a->refresh, v);
-    for (struct table *table = run->tables; table; table = table->hh.next, n++)
-        test_table(table, a->snapshot, PQuser(run->loop.sql), v);
-    if (!n && !v->failures)
-        verdict_fail(
-            v,
-            "no published table is chosen: ALTER PUBLICATION %s ADD TABLE …, or look at --table "
-            "and --exclude",
-            a->publications.items[0]);
-}
-
-/* Reading the tables takes a temporary slot of its own. */
-static void test_free_slot(struct run *run, struct verdicts *v)
-{
-    PGresult *r = ask(run,
-                      "SELECT current_setting('max_replication_slots')::int >"
-                      " (SELECT count(*) FROM pg_replication_slots)",
-                      NULL);
-
-    if (*PQgetvalue(r, 0, 0) == 't')
-        verdict_pass(v, "a replication slot is free");
-    else
-        verdict_fail(v, "all replication slots are taken and the snapshot needs one: raise "
-                        "max_replication_slots, or drop a slot nobody uses");
     PQclear(r);
+}
+
+/* Its documentation, "Logical replication in Neon". */
+static void note_neon(const struct run *run, const struct verdicts *v)
+{
+    if (run->is_neon)
+        verdict_note(v, "Neon drops a slot that was not confirmed for about 40 hours while others "
+                        "are active, and all slots when a branch is restored: run at least daily");
 }
 
 unsigned prerequisites_test(struct run *run, bool report)
@@ -260,14 +233,18 @@ unsigned prerequisites_test(struct run *run, bool report)
     struct trouble t;
 
     run->source.slot = mem_strdup(run->arguments->slot);
+    encryption_report(run, &v);
     test_server(run, &v);
     test_replication(run, &v);
     test_publications(run, &v);
     test_state(run, &v);
-    test_tables(run, &v);
+    selected_test(run, &v);
     if (!slot_test(run, &v, &t))
         trouble_die(&t, "cannot look at the slot");
-    if (run->arguments->snapshot != SNAPSHOT_NEVER && report)
-        test_free_slot(run, &v);
+    if (report) {
+        slot_report(run, &v);
+        test_free(run, &v);
+        note_neon(run, &v);
+    }
     return v.failures;
 }

@@ -51,6 +51,22 @@ void progress_read(struct run *run)
     buf_free(&text);
 }
 
+uint32_t progress_timeline(const struct run *run)
+{
+    struct buf text = {0};
+    struct state_line line;
+    uint32_t timeline = 0;
+    size_t at = 0;
+
+    if (!run->loop.state || !state_read(run->loop.state, "read", &text))
+        return 0;
+    while (state_next(&text, &at, &line))
+        if (!strcmp(line.key, "timeline"))
+            timeline = (uint32_t)strtoul(line.word[0], NULL, 10);
+    buf_free(&text);
+    return timeline;
+}
+
 bool progress_covers(const struct run *run, const struct table *table, uint64_t attempt)
 {
     const struct listed *l = find(run, table->oid);
@@ -84,7 +100,10 @@ void progress_write(const struct run *run, lsn_t position)
 
     if (!run->loop.state)
         return;
+    char *timeline = mem_printf("%u", run->timeline);
     state_line(&text, "run", run->id, NULL);
+    state_line(&text, "timeline", timeline, NULL);
+    free(timeline);
     state_line(&text, "position", LSN_TEXT(position), NULL);
     reading_state(run, &text);
     for (const struct table *table = run->tables; table; table = table->hh.next)

@@ -18,6 +18,9 @@ struct progress {
 /* Reads the file, if there is a state folder. Exits with 65 if it is damaged. */
 void progress_read(struct run *run);
 
+/* The timeline that the run before was on; 0: it does not say. */
+uint32_t progress_timeline(const struct run *run);
+
 /* Whether every change since this snapshot (or one before it) was passed on, or will be by this
  * run. */
 bool progress_covers(const struct run *run, const struct table *table, uint64_t attempt);

@@ -22,6 +22,8 @@ struct run {
     const char *id;
     struct loop loop;     /* loop.sql: the connection for queries; it holds the advisory lock */
     int version;          /* of the server: 150004 */
+    uint32_t timeline;    /* of its WAL */
+    bool is_neon;         /* it is one of Neon's */
     struct source source; /* who it is */
     bool anew;            /* changes were lost, and all tables are read again */
     bool slot_exists;

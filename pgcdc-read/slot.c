@@ -11,7 +11,8 @@
 static const char slot_sql[] =
     "SELECT coalesce(plugin, 'none'), coalesce(database, 'none'), two_phase,"
     " coalesce(wal_status, ''), confirmed_flush_lsn,"
-    " coalesce(to_jsonb(s) ->> 'invalidation_reason', 'wal_removed')"
+    " coalesce(to_jsonb(s) ->> 'invalidation_reason', 'wal_removed'),"
+    " CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END"
     " FROM pg_replication_slots s WHERE slot_name = $1";
 
 bool *slot_anew(struct run *run)
@@ -50,10 +51,26 @@ static void test_none(struct run *run, struct verdicts *v)
     if (load->prepared || load->applied || load->nsnapshots)
         verdict_lost(v, slot_anew(run), "slot %s does not exist any more (the target is at %s)",
                      a->slot, LSN_TEXT(load->applied));
-    else if (a->create_slot || a->snapshot == SNAPSHOT_ONLY)
+    else if (a->snapshot == SNAPSHOT_ONLY && !a->create_slot)
+        verdict_pass(v, "no slot %s is needed", a->slot);
+    else if (a->create_slot)
         verdict_pass(v, "slot %s can be created", a->slot);
     else
         verdict_fail(v, "slot %s does not exist: --create-slot creates it", a->slot);
+}
+
+/* A server that came out of a failover, or of a backup, may lack what the old one had sent. */
+static void test_end(const struct run *run, PGresult *r, struct verdicts *v)
+{
+    const struct load *load = &run->loop.load;
+    lsn_t sent = load->prepared > load->applied ? load->prepared : load->applied, end;
+
+    if (lsn_parse(PQgetvalue(r, 0, 6), &end) && sent > end)
+        verdict_fail(v,
+                     "the target has changes up to %s, and the server's WAL ends at %s: it was "
+                     "promoted, or restored, without the last of them; remove the state folder to "
+                     "read all tables anew",
+                     LSN_TEXT(sent), LSN_TEXT(end));
 }
 
 static void test_row(struct run *run, PGresult *r, struct verdicts *v)
@@ -66,6 +83,7 @@ static void test_row(struct run *run, PGresult *r, struct verdicts *v)
         return;
     }
     test_kind(run, r, v);
+    test_end(run, r, v);
     if (!lsn_parse(PQgetvalue(r, 0, 4), &run->slot_lsn))
         run->slot_lsn = 0;
     if (applied && run->slot_lsn > applied)
@@ -89,6 +107,65 @@ bool slot_look(struct run *run, struct trouble *t)
     struct verdicts v = {0};
 
     return slot_test(run, &v, t);
+}
+
+/* ------------------------------------------------------------------ --check */
+
+/* Columns of later versions are read as those of a row that may lack them. */
+static const char report_sql[] =
+    "SELECT pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
+    "  ELSE pg_current_wal_lsn() END, restart_lsn), wal_status, safe_wal_size,"
+    " current_setting('idle_replication_slot_timeout', true),"
+    " to_jsonb(s) ->> 'failover', active_pid,"
+    " (SELECT concat_ws(' ', nullif(application_name, ''), 'from ' || client_addr)"
+    "  FROM pg_stat_activity WHERE pid = active_pid)"
+    " FROM pg_replication_slots s WHERE slot_name = $1";
+
+static void report(struct run *run, PGresult *r, struct verdicts *v)
+{
+    const char *slot = run->arguments->slot, *status = PQgetvalue(r, 0, 1);
+    const char *idle = PQgetvalue(r, 0, 3), *pid = PQgetvalue(r, 0, 5);
+
+    if (strcmp(status, "lost"))
+        verdict_pass(v, "slot %s holds back %s bytes of WAL (wal_status %s)%s", slot,
+                     PQgetvalue(r, 0, 0), status,
+                     *PQgetvalue(r, 0, 4) == 't' ? ", and is synced to standbys" : "");
+    if (!strcmp(status, "unreserved"))
+        verdict_note(v,
+                     "slot %s is lost at the next checkpoint: run now, and raise "
+                     "max_slot_wal_keep_size",
+                     slot);
+    else if (!PQgetisnull(r, 0, 2))
+        verdict_note(v, "slot %s is lost when it holds back %s bytes more (max_slot_wal_keep_size)",
+                     slot, PQgetvalue(r, 0, 2));
+    if (*idle && strcmp(idle, "0"))
+        verdict_note(v,
+                     "slot %s is lost when nobody reads it for %s (idle_replication_slot_timeout)",
+                     slot, idle);
+    if (run->arguments->failover && *PQgetvalue(r, 0, 4) == 'f')
+        verdict_note(
+            v,
+            "slot %s is not synced to standbys: --failover is for a slot that is created; on "
+            "a replication connection, ALTER_REPLICATION_SLOT %s (FAILOVER) changes it",
+            slot, slot);
+    if (*pid)
+        verdict_fail(v,
+                     "slot %s is being read, by server process %s (%s): one reader at a time; end "
+                     "that one first",
+                     slot, pid, PQgetvalue(r, 0, 6));
+}
+
+void slot_report(struct run *run, struct verdicts *v)
+{
+    struct trouble t;
+    PGresult *r =
+        source_query(&run->loop, run->loop.sql, &t, report_sql, run->arguments->slot, NULL);
+
+    if (!r)
+        trouble_die(&t, "cannot look at the slot");
+    if (PQntuples(r))
+        report(run, r, v);
+    PQclear(r);
 }
 
 /* ------------------------------------------------------------------ the lock */

@@ -9,6 +9,10 @@
  * could not be asked, *t says why. */
 bool slot_test(struct run *run, struct verdicts *v, struct trouble *t);
 
+/* Says more of it, for --check: what it holds back, when the server would give it up, who reads it.
+ */
+void slot_report(struct run *run, struct verdicts *v);
+
 /* Where to note that all tables are to be read again, if that may be: for verdict_lost. */
 bool *slot_anew(struct run *run);
 

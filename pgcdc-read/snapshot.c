@@ -47,9 +47,14 @@ static char *slot_command(const struct run *run, bool temporary, bool export)
 {
     char *name = temporary ? mem_printf("pgcdc_%d_%llx", (int)getpid(), (long long)clock_us())
                            : mem_strdup(run->arguments->slot);
+    bool failover = !temporary && run->arguments->failover;
     char *sql =
-        mem_printf("CREATE_REPLICATION_SLOT \"%s\"%s LOGICAL pgoutput %s", name,
-                   temporary ? " TEMPORARY" : "", export ? "EXPORT_SNAPSHOT" : "NOEXPORT_SNAPSHOT");
+        failover ? mem_printf(
+                       "CREATE_REPLICATION_SLOT \"%s\" LOGICAL pgoutput (SNAPSHOT '%s', FAILOVER)",
+                       name, export ? "export" : "nothing")
+                 : mem_printf("CREATE_REPLICATION_SLOT \"%s\"%s LOGICAL pgoutput %s", name,
+                              temporary ? " TEMPORARY" : "",
+                              export ? "EXPORT_SNAPSHOT" : "NOEXPORT_SNAPSHOT");
 
     msg_info("creating slot %s", name);
     free(name);

@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "cli.h"
+#include "encryption.h"
 #include "mem.h"
 #include "msg.h"
+#include "refusal.h"
 
 #define CONNECT_SECONDS 30
 
@@ -111,15 +113,40 @@ static const char settings[] =
     " ('idle_session_timeout', '0'), ('transaction_timeout', '0'))"
     " AS v(name, value) JOIN pg_catalog.pg_settings AS s USING (name)";
 
-static PGconn *begin_connect(const char *conninfo, bool replication)
+static void drop_notice(void *arg, const char *message)
 {
-    const char *keys[] = {"fallback_application_name", "dbname", "client_encoding", "replication",
-                          NULL};
-    const char *values[] = {"pgcdc-read", conninfo ? conninfo : "", "UTF8", "database", NULL};
+    (void)arg;
+    msg_debug("the server says: %s", message);
+}
 
-    if (!replication)
-        keys[3] = NULL;
-    return PQconnectStartParams(keys, values, 1);
+/* Empty values count as not given; what stands behind dbname goes before what its URI says. */
+static PGconn *begin_connect(const char *conninfo, bool replication, bool encrypted)
+{
+    const char *const keys[] = {
+        "fallback_application_name", "dbname", "client_encoding", "replication", "sslmode", NULL};
+    const char *const values[] = {"pgcdc-read",
+                                  conninfo ? conninfo : "",
+                                  "UTF8",
+                                  replication ? "database" : "",
+                                  encrypted ? "require" : "",
+                                  NULL};
+    PGconn *c = PQconnectStartParams(keys, values, 1);
+
+    if (!c)
+        msg_die(EX_TEMPFAIL, "out of memory");
+    PQsetNoticeProcessor(c, drop_notice, NULL);
+    PQsetErrorVerbosity(c, PQERRORS_VERBOSE);
+    return c;
+}
+
+static void refuse_pooler(PGconn *c)
+{
+    char *direct = PQhost(c) ? refusal_direct_host(PQhost(c)) : NULL;
+
+    if (direct)
+        msg_die(EX_CONFIG,
+                "%s is Neon's connection pooler, which does not replicate: connect to %s",
+                PQhost(c), direct);
 }
 
 static int64_t connect_deadline(PGconn *c)
@@ -139,7 +166,6 @@ static bool finish_connect(struct loop *l, PGconn *c, struct trouble *t)
     int64_t deadline = connect_deadline(c);
     PostgresPollingStatusType status = PGRES_POLLING_WRITING;
 
-    PQsetErrorVerbosity(c, PQERRORS_VERBOSE);
     while (PQstatus(c) != CONNECTION_BAD && status != PGRES_POLLING_OK &&
            status != PGRES_POLLING_FAILED) {
         short events = status == PGRES_POLLING_READING ? POLLIN : POLLOUT;
@@ -153,22 +179,19 @@ static bool finish_connect(struct loop *l, PGconn *c, struct trouble *t)
     if (status == PGRES_POLLING_OK)
         return true;
     trouble_of_connection(t, c);
+    refusal_explain(t);
     return false;
-}
-
-static void drop_notice(void *arg, const char *message)
-{
-    (void)arg;
-    msg_debug("the server says: %s", message);
 }
 
 PGconn *source_connect(struct loop *l, const char *conninfo, bool replication, struct trouble *t)
 {
-    PGconn *c = begin_connect(conninfo, replication);
+    PGconn *c = begin_connect(conninfo, replication, false);
 
-    if (!c)
-        msg_die(EX_TEMPFAIL, "out of memory");
-    PQsetNoticeProcessor(c, drop_notice, NULL);
+    refuse_pooler(c);
+    if (encryption_is_missing(c)) { /* nothing was sent yet */
+        PQfinish(c);
+        c = begin_connect(conninfo, replication, true);
+    }
     PGresult *r = finish_connect(l, c, t) ? source_query(l, c, t, settings, NULL) : NULL;
     if (!r) {
         PQfinish(c);

@@ -28,8 +28,8 @@ void trouble_of_result(struct trouble *t, const PGresult *r);
 
 /*
  * A connection with the session settings that the stream promises (cdc-stream(5), "values"), and
- * without time-outs. replication: one for the replication protocol that takes SQL as well. NULL: *t
- * says why not.
+ * without time-outs, by TLS if it leaves this machine. replication: one for the replication
+ * protocol that takes SQL as well. NULL: *t says why not; a pooler of Neon exits with 78.
  */
 PGconn *source_connect(struct loop *l, const char *conninfo, bool replication, struct trouble *t);
 

@@ -19,6 +19,18 @@ void verdict_pass(const struct verdicts *v, const char *fmt, ...)
         msg_line("ok   %s", text);
 }
 
+void verdict_note(const struct verdicts *v, const char *fmt, ...)
+{
+    char text[TEXT_SIZE];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (v->report)
+        msg_line("note %s", text);
+}
+
 void verdict_fail(struct verdicts *v, const char *fmt, ...)
 {
     char text[TEXT_SIZE];

@@ -17,6 +17,10 @@ void verdict_pass(const struct verdicts *v, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void verdict_fail(struct verdicts *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* What works, and somebody may not want it so. */
+void verdict_note(const struct verdicts *v, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* Changes are lost. It is a failure, unless all tables may be read again because of that: then anew
  * is set, which is NULL otherwise. */
 void verdict_lost(struct verdicts *v, bool *anew, const char *fmt, ...)

@@ -152,8 +152,7 @@ class Cluster:
         if os.path.exists(os.path.join(self.data, "PG_VERSION")):
             return
         os.makedirs(self.directory, exist_ok=True)
-        if self.user:
-            os.chown(self.directory, self.user.pw_uid, self.user.pw_gid)
+        self._give_to_server(self.directory)
         if len(self.directory) > 90:
             raise Error(f"{self.directory}: too long a path for a Unix socket")
         for folder in NEWER if self.newer else ():  # to where the server's user may go
@@ -163,9 +162,9 @@ class Cluster:
             "--locale=C.UTF-8", "--no-sync",
         )  # fmt: skip
         self.port = self.port or free_port()
-        lines = {**self.settings, "port": self.port, "unix_socket_directories": self.directory}
-        with open(os.path.join(self.data, "postgresql.conf"), "a", encoding="utf-8") as f:
-            f.writelines(f"{name} = '{value}'\n" for name, value in lines.items())
+        self.configure(
+            **self.settings, port=self.port, unix_socket_directories=self.directory
+        )
         with open(os.path.join(self.data, "pg_hba.conf"), "w", encoding="utf-8") as f:
             f.write(HBA)
 
@@ -214,6 +213,37 @@ class Cluster:
         # Where nobody reaps zombies at once, PostgreSQL would take the dead one for a running server.
         os.unlink(os.path.join(self.data, "postmaster.pid"))
         os.unlink(os.path.join(self.directory, f".s.PGSQL.{self.port}.lock"))
+
+    def copy(self):
+        """Another cluster, with all that this one has, which must not run meanwhile."""
+        other = Cluster(settings=self.settings)
+        shutil.copytree(self.data, other.data)
+        other.port = free_port()
+        other.configure(port=other.port, unix_socket_directories=other.directory)
+        for folder, _, files in os.walk(other.directory):
+            for path in (folder, *(os.path.join(folder, name) for name in files)):
+                self._give_to_server(path)
+        return other
+
+    def configure(self, **settings):
+        """Sets what holds from the next start on."""
+        with open(os.path.join(self.data, "postgresql.conf"), "a", encoding="utf-8") as f:
+            f.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+
+    def start_as_standby(self):
+        signal_file = os.path.join(self.data, "standby.signal")
+        with open(signal_file, "w", encoding="ascii"):
+            pass
+        self._give_to_server(signal_file)
+        return self.start()
+
+    def promote(self):
+        """Makes a standby a primary, on a timeline of its own."""
+        self._run("pg_ctl", "promote", "-w", "-t", "60", "-s", "-D", self.data)
+
+    def _give_to_server(self, path):
+        if self.user:
+            os.chown(path, self.user.pw_uid, self.user.pw_gid)
 
     def __enter__(self):
         return self.start()
