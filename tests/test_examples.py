@@ -185,7 +185,7 @@ def test_systemd_unit_starts_a_script_that_exists_and_stays_down_where_finish_do
 
 def ids_in_files(folder):
     """What the staged Parquet files of all runs hold of the first column."""
-    pattern = f"{folder}/*/*.parquet"  # beside the runs lie their permits
+    pattern = f"{folder}/*/**/*.parquet"  # beside the runs lie their permits
     return sorted(number for (number,) in duckdb.sql(f"SELECT c1 FROM '{pattern}'").fetchall())
 
 

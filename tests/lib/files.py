@@ -49,7 +49,7 @@ class Files:
         return self.new()
 
     def new(self):
-        new = sorted(set(glob.glob(f"{self.out}/*/*.parquet")) - self.seen)
+        new = sorted(set(glob.glob(f"{self.out}/*/**/*.parquet", recursive=True)) - self.seen)
         self.seen.update(new)
         return new
 
