@@ -180,6 +180,7 @@ static void empty(struct load *load, const char *path, const char *run)
         r->done = counted;
         r->arg = &count;
         count.left++;
+        count.done = false; /* those before may have come while a folder in it was emptied */
         http_send(load->http, r);
         free(inner);
     }

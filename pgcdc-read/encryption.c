@@ -62,6 +62,8 @@ void encryption_report(const struct run *run, const struct verdicts *v)
 
     if (*host == '/' || *host == '@')
         verdict_pass(v, "connected by a socket of this machine");
+    else if (PQgssEncInUse(c))
+        verdict_pass(v, "connected to %s, encrypted by GSSAPI", host);
     else if (!PQsslInUse(c))
         verdict_pass(v, "connected to %s without TLS%s", host,
                      all_are_here(c) ? ": it is this machine" : ", as sslmode=disable says");

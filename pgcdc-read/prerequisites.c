@@ -61,17 +61,12 @@ static void test_server(struct run *run, struct verdicts *v)
     PQclear(r);
 }
 
-/* Why the role cannot have a walsender, as far as it is known. */
-static void fail_replication(struct run *run, const struct trouble *t, struct verdicts *v)
+static void fail_right(struct run *run, const char *role, struct verdicts *v)
 {
-    const char *role = PQuser(run->loop.sql);
+    PGresult *r = ask(run, "SELECT quote_ident(current_user)", NULL);
+    const char *name = PQgetvalue(r, 0, 0);
 
-    if (!strcmp(t->sqlstate, "53300"))
-        verdict_fail(v,
-                     "no walsender is free: raise max_wal_senders, or end somebody's replication");
-    else if (strcmp(t->sqlstate, "42501"))
-        verdict_fail(v, "role %s cannot connect for replication: %s", role, t->text);
-    else if (run->is_neon)
+    if (run->is_neon)
         verdict_fail(
             v,
             "role %s has no REPLICATION, which at Neon only a role has that was made in the "
@@ -81,7 +76,22 @@ static void fail_replication(struct run *run, const struct trouble *t, struct ve
         verdict_fail(v,
                      "role %s has no REPLICATION: ALTER ROLE %s REPLICATION (on Amazon RDS: GRANT "
                      "rds_replication TO %s)",
-                     role, role, role);
+                     role, name, name);
+    PQclear(r);
+}
+
+/* Why the role cannot have a walsender, as far as it is known. */
+static void fail_replication(struct run *run, const struct trouble *t, struct verdicts *v)
+{
+    const char *role = PQuser(run->loop.sql);
+
+    if (!strcmp(t->sqlstate, "42501"))
+        fail_right(run, role, v);
+    else if (!strcmp(t->sqlstate, "53300"))
+        verdict_fail(v,
+                     "no walsender is free: raise max_wal_senders, or end somebody's replication");
+    else
+        verdict_fail(v, "role %s cannot connect for replication: %s", role, t->text);
 }
 
 /* Trying is the only test: some services give the right by membership. */

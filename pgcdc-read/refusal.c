@@ -25,7 +25,7 @@ static const struct {
      "TLS is needed where the server is not this machine; sslmode=disable does without, if the "
      "network can be trusted"},
     {"certificate verify failed",
-     "sslrootcert has to be the CA that signed the server's certificate"},
+     "sslrootcert has to be the CA that signed the server's certificate, and that still valid"},
     {"does not match host name",
      "connect by a name that the certificate has; hostaddr may say where that is"},
     {"root certificate file", "sslrootcert names the file of the CA, or is system"},

@@ -105,8 +105,11 @@ static void fail_unreadable(struct run *run, const char *schema, const char *nam
 
 static void fail_hidden(struct run *run, const char *schema, const char *name, struct verdicts *v)
 {
-    verdict_fail(v, "row-level security hides rows of %s.%s from role %s: ALTER ROLE … BYPASSRLS",
-                 schema, name, PQuser(run->loop.sql));
+    PGresult *r = ask(run, "SELECT quote_ident(current_user)", NULL, NULL);
+
+    verdict_fail(v, "row-level security hides rows of %s.%s from role %s: ALTER ROLE %s BYPASSRLS",
+                 schema, name, PQuser(run->loop.sql), PQgetvalue(r, 0, 0));
+    PQclear(r);
 }
 
 /* The rows of a partitioned table are read from its partitions, and with rights on these. */

@@ -188,6 +188,18 @@ def test_keep_staged(load, catalog, staged):
     assert staged(stream) == []
 
 
+def test_what_killed_runs_left_goes(load, catalog, warehouse, staged):
+    """Files, and folders of them, of which some are gone before others are looked at."""
+    stream = first(catalog)
+    ok(load.run(stream.end(), "--keep-staged"))
+    folder = f"/api/2.0/fs/files{stream.staging}/{stream.run}"
+    for number in range(12):
+        for path in (f"a{number}", f"b{number}/c", f"b{number}/d/e"):
+            warehouse.api.request("PUT", f"{folder}/{path}", {})
+    _, _, said = ok(load.run(later(catalog).end()))
+    assert staged(stream) == [] and not said
+
+
 # ---------------------------------------------------------------- a service in trouble
 
 

@@ -275,7 +275,7 @@ def test_a_damaged_state_file_of_its_own_is_refused(runs, load):
     with open(path, "r+b") as f:
         f.seek(20)
         f.write(b"?")
-    with runs.start() as reader:
+    with Reader(runs.database.conninfo, runs.slot, state=load.folder) as reader:
         assert reader.wait() == 65
     assert "damaged" in reader.said
 

@@ -13,8 +13,9 @@ pytestmark = pytest.mark.lane("kill")
 
 ROWS = 9000
 
-# Of big, each row is on a page of its own, and a connection reads 4,096 pages at a time. Its ids are
-# used once only, as Watcher asks for. Some bodies are TOASTed, and not in the WAL of most changes.
+# Of big, each row is on a page of its own, and a connection reads 4,096 pages at a time. Its ids
+# are used once only, as Watcher asks for. Some bodies are TOASTed, and not in the WAL of most
+# changes.
 TABLES = (
     "CREATE TABLE big (id int PRIMARY KEY, n int NOT NULL DEFAULT 0, v text, body text)"
     " WITH (fillfactor = 10)",

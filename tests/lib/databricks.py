@@ -57,7 +57,7 @@ class Warehouse:
         )
         try:
             with urllib.request.urlopen(request, timeout=120) as reply:
-                return json.load(reply)
+                return json.loads(reply.read() or "{}")
         except urllib.error.HTTPError as error:
             text = error.read().decode(errors="replace")
             raise Error(f"{method} {path}: HTTP {error.code}: {text[:500]}") from error
