@@ -449,9 +449,9 @@ class Copy:
     def __init__(self, warehouse, catalog):
         self.api, self.catalog = warehouse.api, catalog
 
-    def read(self, table, columns, order="1"):
+    def read(self, table, columns, order="1", where="true"):
         name = quote(self.catalog, "public", table)
-        return self.api.query(f"SELECT {columns} FROM {name} ORDER BY {order}")[1]
+        return self.api.query(f"SELECT {columns} FROM {name} WHERE {where} ORDER BY {order}")[1]
 
     def rows(self, table, where="true"):
         rows = self.api.query(
@@ -587,3 +587,67 @@ def test_deletes_change_from_hard_to_soft_and_back_and_a_mode_stays(
     shutil.rmtree(pipeline.state)
     run("--mode", "append", code=78)
     assert "`t` holds rows of --mode merge, and cannot go on with append" in pipeline.log()
+
+
+# Ways to read tables that were loaded before, and whether the slot is lost first.
+READ_AGAIN = (
+    (["--refresh", "*.*"], False),
+    (["--snapshot", "only"], False),
+    (["--on-slot-loss", "resnapshot"], True),
+)
+
+
+@pytest.mark.deadline(300)
+def test_what_is_read_again_keeps_deleted_rows_and_history(
+    database, make_pipeline, warehouse, catalog, assert_equal
+):
+    database.execute(
+        *(f"CREATE TABLE {t} (id int PRIMARY KEY, v text)" for t in ("plain", "soft", "log")),
+        *(f"INSERT INTO {t} VALUES (1, 'one'), (2, 'two')" for t in ("plain", "soft", "log")),
+        "CREATE PUBLICATION pub FOR TABLE plain, soft, log",
+        "CREATE PUBLICATION equal FOR TABLE plain",
+    )
+    copy = Copy(warehouse, catalog)
+    pipeline = make_pipeline(
+        options={
+            "pgcdc-read": ["--once"],
+            "cdc-batch": ["--mode", "public.log=append", "--delete", "public.soft=soft"],
+        }
+    )
+
+    def run(*options):
+        codes = pipeline.start(extra={"pgcdc-read": list(options)}).wait(60)
+        assert set(codes.values()) == {0}, pipeline.log()
+
+    def change(number):
+        for t in "plain", "soft", "log":
+            database.execute(
+                f"DELETE FROM {t} WHERE id = {number}",
+                f"INSERT INTO {t} VALUES ({number + 2}, 'new')",
+                f"UPDATE {t} SET v = 'changed' WHERE id = {number + 1}",
+            )
+
+    def assert_kept(deleted):
+        assert_equal("equal")
+        assert copy.read("soft", "id", "id", "_cdc_deleted_at IS NOT NULL") == deleted
+        live = copy.read("soft", "id, v", "id", "_cdc_deleted_at IS NULL")
+        assert live == copy.read("plain", "id, v", "id")
+        events = copy.read("log", "_cdc_op, id", "_cdc_lsn, _cdc_seq, id")
+        assert events[: len(history)] == history, "history stays"
+        history[:] = events
+
+    run("--create-slot")
+    history, deleted = [], []
+    for number, (options, loses_slot) in enumerate(READ_AGAIN, 1):
+        change(number)
+        deleted.append([str(number)])
+        if loses_slot:
+            database.execute(f"SELECT pg_drop_replication_slot('{database.name}_slot')")
+        run(*options)
+        assert_kept(deleted)
+    change(number + 1)
+    deleted.append([str(number + 1)])
+    run("--snapshot", "never")
+    assert_kept(deleted)
+    reads = [row for row in history if row[0] == "r"]
+    assert len(reads) == 2 * (1 + len(READ_AGAIN)), reads
