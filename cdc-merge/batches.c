@@ -189,9 +189,14 @@ static void take_earlier(struct staged *s, struct frame *f)
     if (n && s->shape->kind != KEYED)
         frame_bad(f, "only a snapshot of rows with a key goes on from earlier attempts");
     for (unsigned i = 0; i < n; i++) {
-        if (frame_array(f) != 2)
-            frame_bad(f, "an attempt is not run and number");
+        if (frame_array(f) != 3)
+            frame_bad(f, "an attempt is not run, number and layout");
         char *run = frame_strdup(f), *folder = snapshot_folder(s->table, frame_uint(f));
+        if (frame_uint(f) != shape_layout(s->shape))
+            msg_die(EX_CONFIG,
+                    "a snapshot of %s was begun with other options, or by another release: go back "
+                    "to those, or start over with pgcdc-read --refresh '%s'",
+                    s->shape->source, s->shape->source);
         s->earlier = mem_realloc(s->earlier, (s->nearlier + 1) * sizeof *s->earlier);
         s->earlier[s->nearlier++] = mem_printf("%s/%s", run, folder);
         free(run);
@@ -199,9 +204,20 @@ static void take_earlier(struct staged *s, struct frame *f)
     }
 }
 
+/* As it came, and with the layout of its files. */
+static void show_snapshot(struct batches *b, const struct table *t, struct frame *rest)
+{
+    msgpack_packer *pk = stream_frame(b->out, "snapshot", 8);
+    msgpack_pack_uint32(pk, t->oid);
+    for (unsigned i = 0; i < 6; i++)
+        pack_raw(pk, frame_any(rest));
+    msgpack_pack_uint64(pk, shape_layout(t->shape));
+    stream_done(b->out);
+}
+
 static void begin_snapshot(struct batches *b, struct frame *f)
 {
-    struct frame whole = *f;
+    struct frame rest;
     expect_no_part(b, f);
     struct table *t = take_table(b, f);
     for (const struct staged *s = batch_of(b, 0)->staged; s; s = s->next)
@@ -211,6 +227,7 @@ static void begin_snapshot(struct batches *b, struct frame *f)
         frame_bad(f, "a snapshot of this table is open already");
     struct open_batch *o = batch_of(b, t->oid);
     struct staged *s = staged_of(&o->staged, t); /* there is a step for an empty table, too */
+    rest = *f;
     o->attempt = frame_uint(f);
     s->folder = snapshot_folder(t, o->attempt);
     t->stepped = t->shape;
@@ -220,7 +237,7 @@ static void begin_snapshot(struct batches *b, struct frame *f)
     frame_uint(f);
     take_earlier(s, f);
     if (t->shape->kind == KEYED)
-        stream_forward(b->out, &whole);
+        show_snapshot(b, t, &rest);
 }
 
 /* Where rows do not tell each other apart, there is nothing to go on from. */

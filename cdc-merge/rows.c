@@ -13,7 +13,7 @@ struct rows {
     struct parquet *parquet; /* the file's */
     bool strict;
     struct staged *to; /* NULL: no file is open */
-    char *path; /* of the file, as its frames have it */
+    char *path;        /* of the file, as its frames have it */
     const struct shape *shape;
     const struct frame *frame;   /* of the current row, and where its values begin: to say */
     const unsigned char *values; /* in messages which row it is */

@@ -7,8 +7,9 @@
  *   k1, …                       key columns: where the unchanged values of the row are to be found,
  *                               if not under its own key
  *   _removed                    BOOLEAN: the key is gone (where deletes are soft, the row has its
- *                               last values); in a snapshot: the row is in an earlier attempt's files
- *   _unchanged                  LIST of INT: the attnums of the columns whose values are elsewhere
+ *                               last values); in a snapshot: the row is in an earlier attempt's
+ * files _unchanged                  LIST of INT: the attnums of the columns whose values are
+ * elsewhere
  *
  * of one without:
  *

@@ -39,8 +39,8 @@ struct staged {
     size_t first_file; /* the ones before came before a TRUNCATE, and hold nothing any more (unless
                           deletes are soft) */
 
-    char *folder;    /* of a snapshot: its files are there, and count as one; else NULL */
-    char **earlier;  /* RUN/FOLDER of attempts at it that it goes on from, oldest first */
+    char *folder;   /* of a snapshot: its files are there, and count as one; else NULL */
+    char **earlier; /* RUN/FOLDER of attempts at it that it goes on from, oldest first */
     size_t nearlier;
     struct staged_position as_of; /* of a snapshot */
     char *defaults;               /* the file of them, see defaults.h; NULL: there are none */

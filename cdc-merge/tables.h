@@ -51,6 +51,9 @@ struct table *tables_add(struct tables *t, struct relation *r);
 /* NULL: no relation frame has come for it. */
 struct table *tables_find(const struct tables *t, uint64_t oid);
 
+/* A number for what a staged file of this shape looks like: names and types of its columns. */
+uint64_t shape_layout(const struct shape *s);
+
 /* Whether a namespace is one of the forms above. */
 bool tables_namespace_is_valid(const char *namespace);
 

@@ -41,11 +41,12 @@ static bool is_next(const struct unfinished *u, struct frame *f, unsigned *left)
     struct frame peek = *f;
     size_t len;
 
-    if (!*left || frame_array(&peek) != 2)
+    if (!*left || frame_array(&peek) != 3)
         return false;
     const char *run = frame_str(&peek, &len);
     if (strlen(u->run) != len || memcmp(u->run, run, len) || frame_uint(&peek) != u->attempt)
         return false;
+    frame_uint(&peek); /* its layout */
     *f = peek;
     --*left;
     return true;
@@ -70,6 +71,7 @@ void unfinished_begin(struct ledger *l, struct frame *f)
     l->nunfinished = n;
     if (left)
         frame_bad(f, "a snapshot goes on from an attempt of which nothing is known");
+    u.layout = frame_uint(f);
     add(l, &u, l->run);
 }
 
@@ -131,26 +133,17 @@ bool unfinished_needs(const struct ledger *l, const char *run, const char *folde
 
 /* ------------------------------------------------------------------ the state */
 
-enum { NUMBER = 24 };
-
 void unfinished_lines(const struct ledger *l, struct buf *text)
 {
-    char words[4 * NUMBER];
-
     for (const struct unfinished *u = l->unfinished; u < l->unfinished + l->nunfinished; u++) {
         if (!u->nranges)
             continue;
-        snprintf(words, sizeof words, "unfinished %" PRIu32 " %" PRIu64, u->oid, u->attempt);
-        char *more = mem_printf("%" PRIu64, u->horizon), *stamp = mem_printf("%" PRIu64, u->stamp);
-        state_line(text, words, u->run, more, stamp, NULL);
-        free(more);
-        free(stamp);
-        for (unsigned i = 0; i < u->nranges; i++) {
-            const struct range *r = &u->ranges[i];
-            snprintf(words, sizeof words, "range %" PRIu64 " %" PRIu64 " %" PRIu64, r->file,
-                     r->from, r->to);
-            state_line(text, words, NULL);
-        }
+        buf_printf(text,
+                   "unfinished %" PRIu32 " %" PRIu64 " %s %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
+                   u->oid, u->attempt, u->run, u->horizon, u->stamp, u->layout);
+        for (unsigned i = 0; i < u->nranges; i++)
+            buf_printf(text, "range %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", u->ranges[i].file,
+                       u->ranges[i].from, u->ranges[i].to);
     }
 }
 
@@ -172,6 +165,7 @@ bool unfinished_read(struct ledger *l, const struct state_line *line)
                                .attempt = number(l, line, 1),
                                .horizon = number(l, line, 3),
                                .stamp = number(l, line, 4),
+                               .layout = number(l, line, 5),
                                .has_files = true};
         add(l, &u, line->word[2]);
         return true;

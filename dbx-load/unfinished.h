@@ -21,6 +21,7 @@ struct unfinished {
     uint64_t attempt;
     char *run;
     uint64_t horizon, stamp; /* pgcdc-read's */
+    uint64_t layout;         /* cdc-merge's */
     bool has_files;          /* the folder is there */
     unsigned nranges;
     struct range *ranges;

@@ -56,9 +56,10 @@ void frames_snapshot(struct stream_out *out, uint32_t oid, uint64_t attempt, lsn
     msgpack_pack_uint64(pk, stamp);
     msgpack_pack_array(pk, resume_attempts(resume));
     for (unsigned i = 0; i < resume_attempts(resume); i++) {
-        msgpack_pack_array(pk, 2);
+        msgpack_pack_array(pk, 3);
         pack_str(pk, resume_attempt(resume, i)->run);
         msgpack_pack_uint64(pk, resume_attempt(resume, i)->attempt);
+        msgpack_pack_uint64(pk, resume_attempt(resume, i)->layout);
     }
     stream_done(out);
 }

@@ -59,12 +59,12 @@ static void add_snapshot(struct load *l, const struct state_line *line)
 static void add_unfinished(struct load *l, const struct state_line *line)
 {
     l->unfinished = mem_realloc(l->unfinished, (l->nunfinished + 1) * sizeof *l->unfinished);
-    l->unfinished[l->nunfinished++] =
-        (struct load_unfinished){.oid = (uint32_t)number(line, 0),
-                                 .attempt = number(line, 1),
-                                 .run = mem_strdup(line->word[2]),
-                                 .horizon = number(line, 3),
-                                 .stamp = number(line, 4)};
+    l->unfinished[l->nunfinished++] = (struct load_unfinished){.oid = (uint32_t)number(line, 0),
+                                                               .attempt = number(line, 1),
+                                                               .run = mem_strdup(line->word[2]),
+                                                               .horizon = number(line, 3),
+                                                               .stamp = number(line, 4),
+                                                               .layout = number(line, 5)};
 }
 
 /* Of the attempt before it. */

@@ -25,6 +25,7 @@ struct load_unfinished {
     uint64_t attempt;
     char *run;
     uint64_t horizon, stamp; /* pgcdc-read's own: see resume.h */
+    uint64_t layout;         /* cdc-merge's */
     unsigned nranges;
     struct load_range *ranges;
 };

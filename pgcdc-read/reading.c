@@ -39,7 +39,7 @@ struct worker {
     PGconn *c;
     struct read_table *of;   /* the table of its range; NULL: it has none */
     struct load_range range; /* which that is */
-    bool again;  /* it was read by an earlier attempt: a row begins with whether it is newer */
+    bool again;       /* it was read by an earlier attempt: a row begins with whether it is newer */
     struct tuple row; /* its values are overwritten by every row */
 };
 
@@ -245,7 +245,7 @@ static void free_reading(struct run *run)
 static void begin_table(struct run *run, struct read_table *of, struct table *table, lsn_t lsn,
                         uint64_t horizon)
 {
-    uint64_t stamp = resume_stamp(table);
+    uint64_t stamp = resume_stamp(table, run->timeline);
     struct trouble t;
 
     *of = (struct read_table){.table = table,
@@ -256,7 +256,8 @@ static void begin_table(struct run *run, struct read_table *of, struct table *ta
                               .parts = reading_parts(run, table, &t)};
     if (!of->parts)
         reading_give_up(&t, table);
-    of->resume = resume_new(&run->loop.load, table, horizon, stamp);
+    if (!arguments_refresh(run->arguments, table->schema, table->name))
+        of->resume = resume_new(&run->loop.load, table, horizon, stamp);
     if (of->resume)
         msg_info("table %s.%s goes on from what was read before", table->schema, table->name);
     frames_snapshot(run->loop.out, table->oid, table->attempt, lsn, clock_us(), horizon, stamp,

@@ -5,7 +5,8 @@
 
 #include "shape.h"
 
-#define AGE_MAX (UINT64_C(1) << 30) /* of xmins, so that those of 32 bits still tell what is newer */
+#define AGE_MAX \
+    (UINT64_C(1) << 30) /* of xmins, so that those of 32 bits still tell what is newer */
 
 struct resume {
     unsigned n;
@@ -21,9 +22,9 @@ static uint64_t hash_text(uint64_t hash, const char *text)
     return hash;
 }
 
-uint64_t resume_stamp(const struct table *table)
+uint64_t resume_stamp(const struct table *table, uint32_t timeline)
 {
-    uint64_t hash = UINT64_C(14695981039346656037) ^ table->stamp;
+    uint64_t hash = UINT64_C(14695981039346656037) ^ table->stamp ^ (uint64_t)timeline << 32;
 
     hash = hash_text(hash, table->membership);
     hash = hash_text(hash, table->columns);

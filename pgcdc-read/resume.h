@@ -9,7 +9,8 @@
  * snapshot; rows of earlier attempts whose key it does not bring are no more.
  *
  * A file that was written anew (VACUUM FULL, TRUNCATE) is another one, and none of its ranges was
- * read. A table that was altered, is published otherwise, or has no key starts over.
+ * read. A table that was altered, is published otherwise, or has no key starts over. So do all when
+ * the server was promoted, for it may use transaction ids again.
  */
 #ifndef PGCDC_READ_RESUME_H
 #define PGCDC_READ_RESUME_H
@@ -20,7 +21,7 @@
 struct resume;
 
 /* A number that is another after every change that makes what was staged worthless. */
-uint64_t resume_stamp(const struct table *table);
+uint64_t resume_stamp(const struct table *table, uint32_t timeline);
 
 /* What there is of the table; NULL: nothing that is good for a snapshot with this horizon (a full
  * transaction id) and stamp. */

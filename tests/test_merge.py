@@ -275,6 +275,18 @@ def test_a_snapshot_has_one_shape():
 # ---------------------------------------------------------------- batches and snapshots
 
 
+def test_a_snapshot_goes_on_only_with_files_of_its_layout():
+    begin = ["snapshot", 9, 2, 50, 0, 0, 0]
+    stream = [start(), TABLE, [*begin, []], ["snapshot-batch", 1, 9, 2, 50, 0, 0], END]
+    (shown,) = [f for f in frames(run(stream)[1]) if f[0] == "snapshot"]
+    assert shown[:8] == [*begin, []]
+    stream[2] = [*begin, [["earlier", 1, shown[8]]]]
+    (load,) = convert(stream).loads
+    assert load["steps"][0]["folders"] == ["earlier/9-1"]
+    stream[2] = [*begin, [["earlier", 1, shown[8] + 1]]]
+    fails(stream, 78, "was begun with other options")
+
+
 def staged(step):
     """The files that it reads, or the folders."""
     return step["files"] or step.get("folders", [])

@@ -126,10 +126,10 @@ class Attempts:
         self.database, self.slot, self.load = database, slot, load
         self.staged = []  # of each attempt the rows, by key; None: as an earlier one has it
 
-    def read(self, part=1.0, jobs=2):
+    def read(self, part=1.0, jobs=2, options=()):
         """An attempt of which this part is staged, in whole ranges and perhaps more. Returns how
         many rows came whole, of how many."""
-        more = ("--snapshot-jobs", str(jobs))
+        more = ("--snapshot-jobs", str(jobs), *options)
         with Reader(self.database.conninfo, self.slot, *more, state=self.load.folder) as reader:
             self.load.serve(reader)
             reader.wait_frames("snapshot-end")
@@ -151,7 +151,7 @@ class Attempts:
                 rows[words[3][0]] = None
         run = reader.of("start")[0][2]
         self.staged.append(rows)
-        self.load.unfinished.append(("unfinished", [oid, attempt, run, horizon, stamp]))
+        self.load.unfinished.append(("unfinished", [oid, attempt, run, horizon, stamp, 0]))
         for kind, *words in whole[: int(len(whole) * part)]:
             if kind == "range":
                 self.load.unfinished.append(("range", words[2:]))
@@ -208,6 +208,13 @@ def test_a_table_starts_over(database, attempts, change):
     attempts.read(0.9)
     database.execute(*change.split(";"))
     whole, rows = attempts.read()
+    assert whole == rows
+    assert attempts.rows() == source_rows(database, ROWS)
+
+
+def test_a_refresh_starts_over(database, attempts):
+    attempts.read(0.9)
+    whole, rows = attempts.read(options=["--refresh", "public.big"])
     assert whole == rows
     assert attempts.rows() == source_rows(database, ROWS)
 

@@ -13,7 +13,7 @@
 
 #include "../../cdc-merge/sql.h"
 
-static const struct sql_place place = {"cat", "/Volumes/c/s/v/pipe/run"};
+static const struct sql_place place = {"cat", "/Volumes/c/s/v/pipe", "/Volumes/c/s/v/pipe/run"};
 
 static struct tables tables;
 static struct staged *staged;
@@ -45,7 +45,8 @@ static struct table *table(const char *types, unsigned nkey)
 static struct staged *begin(const char *types, unsigned nkey)
 {
     struct staged *s = staged_of(&staged, table(types, nkey));
-    staged_add_file(s, mem_strdup("1.parquet"))->rows = 1;
+    staged_add_file(s, mem_strdup("1.parquet"));
+    s->files[s->nfiles - 1].rows = 1;
     return s;
 }
 
