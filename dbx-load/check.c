@@ -32,18 +32,17 @@ static bool check_warehouse(struct load *load)
     struct http_request *r =
         http_run(load->http,
                  http_request("GET", mem_printf("/api/2.0/sql/warehouses/%s", load->warehouse.id)));
-    const char *advice = http_token_refused(r) ? "; make a new token and set DATABRICKS_TOKEN"
-                         : r->status == 403    ? "; it takes CAN USE on the SQL warehouse"
+    const char *advice = http_token_refused(r) ? r->advice
+                         : r->status == 403    ? "it takes CAN USE on the SQL warehouse"
                          : r->status == 404
-                             ? "; look the id up under SQL Warehouses, Connection details"
-                         : r->status == 0 ? "; is this the host of the workspace?"
-                                          : "";
+                             ? "look the id up under SQL Warehouses, Connection details"
+                             : "is this the host of the workspace?";
     json_t *root = r->status == 200 ? json_loadb(r->body.data, r->body.len, 0, NULL) : NULL;
     const char *state = json_string_value(json_object_get(root, "state"));
     char *what = mem_printf("sign-in, and SQL warehouse %s: %s", load->warehouse.id,
                             state ? state : "no state");
     char *problem =
-        mem_printf("%s%s host=%s", r->status == 200 ? "" : http_reason(r), advice, load->host);
+        mem_printf("%s; %s host=%s", r->status == 200 ? "" : http_reason(r), advice, load->host);
     bool ok =
         report(r->status == 200, r->status == 200 ? what : "sign-in and SQL warehouse", problem);
 

@@ -13,6 +13,21 @@ from databricks.sdk.service.sql import (
     StatementState,
 )
 
+# --- sign-in ---
+
+
+def test_a_service_principal_gets_tokens(warehouse):
+    facts = warehouse.api.request("GET", "/_test/signin")
+    principal = WorkspaceClient(
+        host=warehouse.environment["DATABRICKS_HOST"],
+        client_id=facts["client_id"],
+        client_secret=facts["client_secret"],
+        auth_type="oauth-m2m",
+    )
+    assert [each.name for each in principal.warehouses.list()] == ["local"]
+    assert warehouse.api.request("GET", "/_test/signin")["issued"] == facts["issued"] + 1
+
+
 # --- statements ---
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import re
 from typing import Any
 
@@ -16,10 +15,9 @@ _STATEMENT_LIMIT = 16 << 20
 
 
 class Api:
-    def __init__(self, warehouse: Warehouse, faults: Faults, token: str) -> None:
+    def __init__(self, warehouse: Warehouse, faults: Faults) -> None:
         self._warehouse = warehouse
         self._faults = faults
-        self._token = token
 
     def routes(self) -> list[tuple[str, str, object]]:
         statements = r"/api/2\.0/sql/statements"
@@ -38,15 +36,6 @@ class Api:
             ("GET", "/_test/faults", self.test_faults),
             ("POST", "/_test/faults", self.test_set_faults),
         ]
-
-    def authorize(self, request: Request) -> None:
-        header = request.headers.get("Authorization", "")
-        if not header.startswith("Bearer "):
-            raise HttpError(
-                401, 401, "Credential was not sent or was of an unsupported type for this API."
-            )
-        if not hmac.compare_digest(header.removeprefix("Bearer ").strip(), self._token):
-            raise HttpError(403, "403", "Invalid access token.")
 
     def fault(self, request: Request) -> dict[str, Any]:
         sql = None

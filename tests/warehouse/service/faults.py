@@ -14,7 +14,7 @@ from typing import Any
 
 _KEYS = {
     "method", "path", "sql", "skip", "count",
-    "status", "retry_after", "body", "html", "delay", "cut", "pending", "fail", "fail_after",
+    "status", "retry_after", "location", "body", "html", "delay", "cut", "pending", "fail", "fail_after",
 }  # fmt: skip
 
 
