@@ -10,6 +10,7 @@
 #include "check.h"
 #include "claim.h"
 #include "cli.h"
+#include "cluster.h"
 #include "config.h"
 #include "directory.h"
 #include "fail.h"
@@ -22,6 +23,7 @@
 #include "state.h"
 #include "steps.h"
 #include "unfinished.h"
+#include "warehouse.h"
 
 static const char help[] =
     "usage: dbx-load --state DIR [OPTION]... < stream\n"
@@ -155,6 +157,42 @@ static bool has_to_finish(const struct load *load)
     return false;
 }
 
+static void context_opened(void *arg, const char *cluster, const char *context)
+{
+    struct ledger *l = &((struct load *)arg)->ledger;
+
+    ledger_note_context(l, cluster, context);
+    if (l->dir)
+        ledger_save(l);
+}
+
+/* What earlier starts left running on a cluster ends; then a cluster has to be up. */
+static void compute_open(struct load *load)
+{
+    struct ledger *l = &load->ledger;
+
+    for (unsigned i = 0; i < l->ncontexts; i++)
+        cluster_destroy(load->http, l->contexts[i].cluster, l->contexts[i].id);
+    if (l->ncontexts) {
+        ledger_forget_contexts(l);
+        ledger_save(l);
+    }
+    if (load->compute.cluster)
+        cluster_start(load->compute.cluster);
+}
+
+static void compute_close(struct load *load)
+{
+    struct ledger *l = &load->ledger;
+
+    if (!load->compute.cluster)
+        return;
+    cluster_close(load->compute.cluster);
+    ledger_forget_contexts(l);
+    if (l->dir)
+        ledger_save(l);
+}
+
 /* Loads until the stream is over, and all that was prepared is done, or waits for changes. */
 static void run(struct load *load, struct receive *r)
 {
@@ -175,6 +213,7 @@ static void run(struct load *load, struct receive *r)
         batch_forget_others(l->batches, l->dir);
     }
     if (load->sink == SINK_WAREHOUSE) {
+        compute_open(load);
         recover_fence(load);
         steps_acknowledge(steps);
         steps_start(steps);
@@ -194,8 +233,10 @@ static void run(struct load *load, struct receive *r)
     take_all(load, r);
     while (load->http && (steps_busy(steps) || http_pending(load->http)))
         http_turn(load->http, -1, -1);
-    if (load->sink == SINK_WAREHOUSE)
+    if (load->sink == SINK_WAREHOUSE) {
         recover_leave(load);
+        compute_close(load);
+    }
     steps_free(steps);
 }
 
@@ -206,6 +247,7 @@ static int check(struct load *load, struct receive *r, const char *metrics)
         receive_target(r);
     unsigned failed = check_run(load) + metrics_check(metrics) + load->start.failures;
 
+    compute_close(load);
     if (r) {
         take_all(load, r);
         receive_over(r);
@@ -216,6 +258,8 @@ static int check(struct load *load, struct receive *r, const char *metrics)
 static void load_free(struct load *load)
 {
     http_free(load->http);
+    warehouse_free(load->compute.warehouse);
+    cluster_free(load->compute.cluster);
     ledger_free(&load->ledger);
     start_free(&load->start);
     buf_free(&load->permit);
@@ -240,11 +284,13 @@ int main(int argc, char **argv)
     stop_install();
     if (load.sink == SINK_WAREHOUSE) {
         config_read(&config, &a.config);
-        if (config.cluster)
-            msg_die(EX_CONFIG, "a cluster cannot be used yet; use a SQL warehouse");
         load.http = http_new(config.base, a.cli.check ? CHECK_RETRY_MS : a.retry_for);
         signin = signin_new(load.http, &config);
-        load.warehouse = (struct warehouse){.http = load.http, .id = config.warehouse};
+        load.compute.http = load.http;
+        if (config.cluster)
+            load.compute.cluster = cluster_new(load.http, config.cluster, context_opened, &load);
+        else
+            load.compute.warehouse = warehouse_new(load.http, config.warehouse);
         load.host = mem_strdup(config.host);
     } else if (load.sink == SINK_DIRECTORY) {
         load.host = mem_printf("file:%s", load.directory);

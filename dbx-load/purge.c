@@ -160,8 +160,8 @@ static void counted(struct http_request *r)
     deleted(r);
 }
 
-/* Deletes what is in a folder, with the folders there; of the run's own (else NULL) only what is not
- * needed. */
+/* Deletes what is in a folder, with the folders there; of the run's own (else NULL) only what is
+ * not needed. */
 static void empty(struct load *load, const char *path, const char *run)
 {
     struct volume_list files;

@@ -254,7 +254,8 @@ static void upload(struct receive *r, int file)
         i++;
     load_figures[LOAD_UPLOADS].value = ++r->uploads;
     r->oldest[i] = ++r->sent;
-    *u = (struct upload){r, purge_path(r->load, r->load->start.run, r->name), file, r->size, r->sent};
+    *u = (struct upload){r, purge_path(r->load, r->load->start.run, r->name), file, r->size,
+                         r->sent};
     strchr(r->name, '/') ? make_folder(u) : put(u);
 }
 

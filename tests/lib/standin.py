@@ -12,6 +12,7 @@ from lib.pipeline import ROOT
 
 sys.path.insert(0, os.path.join(ROOT, "tests", "warehouse"))
 
+from service.cluster import Cluster  # noqa: E402
 from service.engine import Result  # noqa: E402
 from service.faults import Faults  # noqa: E402
 from service.files import Files  # noqa: E402
@@ -44,7 +45,8 @@ class StandIn:
         self.signin = SignIn()
         self.seen = []
         self.faults = Faults()
-        app = application(self.warehouse, Files(_Catalog(str(folder))), self.signin, self.faults)
+        files = Files(_Catalog(str(folder)))
+        app = application(self.warehouse, Cluster(engine), files, self.signin, self.faults)
         fault = app.fault
 
         def record(request):

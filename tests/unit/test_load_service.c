@@ -15,6 +15,8 @@
 #include "../../dbx-load/staging.h"
 #include "../../dbx-load/statement.h"
 #include "../../dbx-load/volume.h"
+#include "../../dbx-load/warehouse.h"
+#include "../../dbx-load/cluster.h"
 
 static void is_text(char *text, const char *expected)
 {
@@ -162,7 +164,7 @@ static struct statement *answer(const char *body)
 {
     struct statement *s = mem_alloc(sizeof *s);
 
-    assert_true(statement_parse(s, body, strlen(body)));
+    assert_true(warehouse_parse(s, body, strlen(body)));
     return s;
 }
 
@@ -253,6 +255,55 @@ static void message_is_its_first_line(void **state)
     statement_free(s);
 }
 
+static void commands_of_a_cluster(void **state)
+{
+    static const struct {
+        const char *body;
+        enum statement_state state;
+    } cases[] = {
+        {"{\"id\":\"c\",\"status\":\"Queued\",\"results\":null}", STATEMENT_WAITING},
+        {"{\"id\":\"c\",\"status\":\"Cancelling\"}", STATEMENT_WAITING},
+        {"{\"id\":\"c\",\"status\":\"Cancelled\"}", STATEMENT_CANCELED},
+        {"{\"status\":\"Error\",\"results\":{\"resultType\":\"error\",\"summary\":\"x\"}}",
+         STATEMENT_FAILED},
+        {"{\"status\":\"Finished\",\"results\":{\"resultType\":\"error\",\"cause\":\"x\"}}",
+         STATEMENT_FAILED},
+        {"{\"status\":\"Finished\",\"results\":{\"resultType\":\"text\",\"data\":\"\"}}",
+         STATEMENT_SUCCEEDED},
+    };
+    static const char table[] = "{\"status\":\"Finished\",\"results\":{\"resultType\":\"table\","
+                                "\"data\":[[1,\"a\",null,true,-9007199254740993]]}}";
+    static const char failed[] =
+        "{\"status\":\"Finished\",\"results\":{\"resultType\":\"error\",\"cause\":\"o.a.s."
+        "AnalysisException: [TABLE_OR_VIEW_NOT_FOUND] no t. SQLSTATE: 42P01; line 1\\n\\tat x\"}}";
+    struct statement *s;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        s = mem_alloc(sizeof *s);
+        assert_true(cluster_parse(s, cases[i].body, strlen(cases[i].body)));
+        assert_int_equal(s->state, cases[i].state);
+        statement_free(s);
+    }
+    s = mem_alloc(sizeof *s);
+    assert_true(cluster_parse(s, table, strlen(table)));
+    assert_int_equal(statement_rows(s), 1);
+    assert_string_equal(statement_cell(s, 0, 0), "1");
+    assert_string_equal(statement_cell(s, 0, 1), "a");
+    assert_null(statement_cell(s, 0, 2));
+    assert_string_equal(statement_cell(s, 0, 3), "true");
+    assert_string_equal(statement_cell(s, 0, 4), "-9007199254740993");
+    assert_true(cluster_parse(s, failed, strlen(failed)));
+    assert_true(statement_no_table(s));
+    assert_string_equal(s->sql_state, "42P01");
+    assert_null(strchr(s->message, '\n'));
+    assert_false(cluster_parse(s, "{\"status\":\"Dancing\"}", 20));
+    assert_false(cluster_parse(s, "<html>", 6));
+    statement_free(s);
+    assert_true(cluster_ran("1/2/3"));
+    assert_false(cluster_ran("01ef-uuid"));
+}
+
 static void what_is_no_answer(void **state)
 {
     static const char *const bodies[] = {
@@ -265,7 +316,7 @@ static void what_is_no_answer(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
         struct statement s = {0};
-        assert_false(statement_parse(&s, bodies[i], strlen(bodies[i])));
+        assert_false(warehouse_parse(&s, bodies[i], strlen(bodies[i])));
     }
 }
 
@@ -284,6 +335,7 @@ int main(void)
         cmocka_unit_test(states_of_a_statement),
         cmocka_unit_test(failures_are_told_apart),
         cmocka_unit_test(message_is_its_first_line),
+        cmocka_unit_test(commands_of_a_cluster),
         cmocka_unit_test(what_is_no_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from .catalog import DEFAULT_CATALOG, DEFAULT_SCHEMA
+from .cluster import Cluster
 from .errors import HttpError
 from .faults import Faults
 from .web import Reply, Request, json_reply
@@ -15,8 +16,9 @@ _STATEMENT_LIMIT = 16 << 20
 
 
 class Api:
-    def __init__(self, warehouse: Warehouse, faults: Faults) -> None:
+    def __init__(self, warehouse: Warehouse, cluster: Cluster, faults: Faults) -> None:
         self._warehouse = warehouse
+        self._cluster = cluster
         self._faults = faults
 
     def routes(self) -> list[tuple[str, str, object]]:
@@ -41,6 +43,8 @@ class Api:
         sql = None
         if request.method == "POST" and re.fullmatch(r"/api/2\.0/sql/statements/?", request.path):
             sql = str(request.json().get("statement", ""))
+        elif request.method == "POST" and request.path == "/api/1.2/commands/execute":
+            sql = str(request.json().get("command", ""))
         return self._faults.take(request.method, request.path, sql)
 
     # --- statements ---
@@ -157,7 +161,7 @@ class Api:
                 "received": statement.received,
                 "ended": statement.ended,
             }
-            for statement in self._warehouse.all()
+            for statement in (*self._warehouse.all(), *self._cluster.commands.all())
         ]
         return json_reply({"statements": statements})
 
@@ -173,6 +177,7 @@ class Api:
             raise _invalid(str(error)) from error
         if "cold_start" in body:
             self._warehouse.stop(float(body["cold_start"]))
+            self._cluster.stop(float(body["cold_start"]))
         return json_reply({})
 
 

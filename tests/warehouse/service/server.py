@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from .api import Api
+from .cluster import Cluster
 from .engine import Engine
 from .errors import SqlError
 from .faults import Faults
@@ -38,11 +39,13 @@ def log(message: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {message}", flush=True)
 
 
-def application(warehouse: Warehouse, files: Files, signin: SignIn, faults: Faults) -> App:
+def application(
+    warehouse: Warehouse, cluster: Cluster, files: Files, signin: SignIn, faults: Faults
+) -> App:
     """All routes."""
-    api = Api(warehouse, faults)
+    api = Api(warehouse, cluster, faults)
     app = App(signin.authorize, api.fault)
-    for part in (api, files, signin):
+    for part in (api, cluster, files, signin):
         app.add(part.routes())
     return app
 
@@ -60,7 +63,7 @@ def serve(folder: Path, port: int, jars: Path, conf: dict[str, str], starter: so
     spark = Engine(folder, jars, conf)
     warehouse = Warehouse(spark)
     signin = SignIn()
-    app = application(warehouse, Files(spark.catalog), signin, Faults())
+    app = application(warehouse, Cluster(spark), Files(spark.catalog), signin, Faults())
     server = Server(port, app, log)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     _write_environment(folder, server.server_address[1], signin.token, warehouse.id)

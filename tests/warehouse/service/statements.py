@@ -131,13 +131,14 @@ class Warehouse:
         schema: str,
         parameters: list[dict[str, Any]],
         fault: dict[str, Any],
+        pool: ThreadPoolExecutor | None = None,
     ) -> Statement:
         self.start()
         statement = Statement(str(uuid.uuid4()), text, catalog, schema, parameters, fault)
         with self._lock:
             self._statements[statement.id] = statement
             self._forget_results()
-        self._pool.submit(self._run, statement)
+        (pool or self._pool).submit(self._run, statement)
         return statement
 
     def get(self, statement_id: str) -> Statement | None:

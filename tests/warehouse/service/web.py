@@ -58,9 +58,7 @@ def json_reply(value: object, status: int = 200) -> Reply:
 
 
 def error_reply(error: HttpError) -> Reply:
-    reply = json_reply(
-        {"error_code": error.error_code, "message": error.message, "details": []}, error.status
-    )
+    reply = json_reply(error.body(), error.status)
     reply.headers |= error.headers
     return reply
 
