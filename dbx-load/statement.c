@@ -243,9 +243,14 @@ void statement_fail(const struct statement *s, const char *what, const char *rig
              "%s: the catalog does not exist; create it, or name another with cdc-merge "
              "--catalog: %s",
              what, s->message);
-    /* Class 42 is a statement that can't succeed as it is (but for 42K03, a file that is gone: a
-     * newer run may have fenced this one off). What else fails may pass. */
-    bool hopeless = !strncmp(sql_state, "42", 2) && strcmp(sql_state, "42K03");
+    if (!strcmp(sql_state, "42K03")) /* a newer run may have fenced this one off */
+        fail(
+            EX_TEMPFAIL,
+            "%s: a staged file is gone; if it is at the next start, too, somebody deleted it: move "
+            "the state folder away to read the tables again: %s",
+            what, s->message);
+    /* Class 42 is a statement that can't succeed as it is. What else fails may pass. */
+    bool hopeless = !strncmp(sql_state, "42", 2);
     fail(hopeless ? EX_CONFIG : EX_TEMPFAIL, "%s: %s sql_state=%s", what,
          *s->message ? s->message : s->code, sql_state);
 }

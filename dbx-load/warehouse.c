@@ -239,7 +239,7 @@ void warehouse_send(struct warehouse *w, struct statement *s)
     struct http_request *r = http_request("POST", mem_strdup(STATEMENTS));
     /* What must not run twice is to be known by its id at once, for recovery to cancel it. */
     json_t *body = json_pack("{ss ss ss ss ss ss}", "statement", s->sql, "warehouse_id", w->id,
-                             "wait_timeout", s->once ? "0s" : "10s", "on_wait_timeout", "CONTINUE",
+                             "wait_timeout", s->once ? "0s" : "5s", "on_wait_timeout", "CONTINUE",
                              "disposition", "INLINE", "format", "JSON_ARRAY");
 
     if (!body)

@@ -119,7 +119,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             is_test = request.path.startswith("/_test/")
             request.fault = fault = {} if is_test else app.fault(request)
-            if fault.get("cut") == "before":
+            if fault.get("cut") == "half":
+                self.rfile.read(int(self.headers.get("Content-Length") or 0) // 2)
+            if fault.get("cut") in ("before", "half"):
                 return self._cut()
             if "status" in fault:
                 reply = _fault_reply(fault)
