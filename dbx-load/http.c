@@ -215,7 +215,8 @@ static void transfer_start(struct http *h, struct http_transfer *t)
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, r->form);
     } else if (r->json || !strcmp(r->method, "POST") || !strcmp(r->method, "PUT")) {
         const char *json = r->json ? r->json : "";
-        t->headers = curl_slist_append(t->headers, "Content-Type: application/json");
+        t->headers = curl_slist_append(t->headers, r->json ? "Content-Type: application/json"
+                                                           : "Content-Type:"); /* none */
         curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(json));
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, json);
     }

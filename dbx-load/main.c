@@ -10,7 +10,7 @@
 #include "check.h"
 #include "claim.h"
 #include "cli.h"
-#include "cluster.h"
+#include "compute.h"
 #include "config.h"
 #include "directory.h"
 #include "fail.h"
@@ -23,7 +23,6 @@
 #include "state.h"
 #include "steps.h"
 #include "unfinished.h"
-#include "warehouse.h"
 
 static const char help[] =
     "usage: dbx-load --state DIR [OPTION]... < stream\n"
@@ -157,42 +156,6 @@ static bool has_to_finish(const struct load *load)
     return false;
 }
 
-static void context_opened(void *arg, const char *cluster, const char *context)
-{
-    struct ledger *l = &((struct load *)arg)->ledger;
-
-    ledger_note_context(l, cluster, context);
-    if (l->dir)
-        ledger_save(l);
-}
-
-/* What earlier starts left running on a cluster ends; then a cluster has to be up. */
-static void compute_open(struct load *load)
-{
-    struct ledger *l = &load->ledger;
-
-    for (unsigned i = 0; i < l->ncontexts; i++)
-        cluster_destroy(load->http, l->contexts[i].cluster, l->contexts[i].id);
-    if (l->ncontexts) {
-        ledger_forget_contexts(l);
-        ledger_save(l);
-    }
-    if (load->compute.cluster)
-        cluster_start(load->compute.cluster);
-}
-
-static void compute_close(struct load *load)
-{
-    struct ledger *l = &load->ledger;
-
-    if (!load->compute.cluster)
-        return;
-    cluster_close(load->compute.cluster);
-    ledger_forget_contexts(l);
-    if (l->dir)
-        ledger_save(l);
-}
-
 /* Loads until the stream is over, and all that was prepared is done, or waits for changes. */
 static void run(struct load *load, struct receive *r)
 {
@@ -258,8 +221,7 @@ static int check(struct load *load, struct receive *r, const char *metrics)
 static void load_free(struct load *load)
 {
     http_free(load->http);
-    warehouse_free(load->compute.warehouse);
-    cluster_free(load->compute.cluster);
+    compute_free(load);
     ledger_free(&load->ledger);
     start_free(&load->start);
     buf_free(&load->permit);
@@ -286,11 +248,7 @@ int main(int argc, char **argv)
         config_read(&config, &a.config);
         load.http = http_new(config.base, a.cli.check ? CHECK_RETRY_MS : a.retry_for);
         signin = signin_new(load.http, &config);
-        load.compute.http = load.http;
-        if (config.cluster)
-            load.compute.cluster = cluster_new(load.http, config.cluster, context_opened, &load);
-        else
-            load.compute.warehouse = warehouse_new(load.http, config.warehouse);
+        compute_new(&load, &config);
         load.host = mem_strdup(config.host);
     } else if (load.sink == SINK_DIRECTORY) {
         load.host = mem_printf("file:%s", load.directory);

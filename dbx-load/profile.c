@@ -7,18 +7,22 @@
 
 #include "mem.h"
 
-enum { FILE_MAX = 1 << 20 };
+enum { PIECE = 4096, FILE_MAX = 1 << 20 };
 
 char *profile_file(const char *path)
 {
     FILE *file = fopen(path, "re");
     struct buf text = {0};
+    size_t n;
 
     if (!file)
         return NULL;
-    buf_reserve(&text, FILE_MAX);
-    text.len = fread(text.data, 1, FILE_MAX, file);
-    int failed = ferror(file) ? errno : !feof(file) ? EFBIG : 0;
+    do {
+        buf_reserve(&text, PIECE);
+        n = fread(text.data + text.len, 1, PIECE, file);
+        text.len += n;
+    } while (n == PIECE && text.len < FILE_MAX);
+    int failed = ferror(file) ? errno : text.len >= FILE_MAX ? EFBIG : 0;
     fclose(file);
     if (failed) {
         buf_free(&text);

@@ -17,6 +17,7 @@ from lib.pipeline import wait_for
 from lib.standin import StandIn, make_certificate
 
 WAREHOUSE = {"DATABRICKS_WAREHOUSE_ID": "0123456789abcdef"}
+HOME = {"DATABRICKS_CONFIG_FILE": ""}  # the usual one
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def run(tmp_path):
     """run(environment, *options) of dbx-load on an empty stream, with a home of its own."""
 
     def run(environment, *options, stream=None):
-        load = Load(tmp_path, {"HOME": str(tmp_path), **WAREHOUSE, **environment})
+        load = Load(tmp_path, {**HOME, "HOME": str(tmp_path), **WAREHOUSE, **environment})
         return load.run(stream or Stream("c").start().end(), *options)
 
     return run

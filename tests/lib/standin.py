@@ -76,7 +76,7 @@ class _Engine:
 
 
 class StandIn:
-    """`seen`: of each request its method, path and Authorization header."""
+    """`seen`: of each request its method, path and Authorization header; `requests`: all of it."""
 
     def __init__(self, folder, certificate=None):
         self.folder = str(folder)
@@ -84,14 +84,16 @@ class StandIn:
         self.engine = engine = _Engine(catalog)
         self.warehouse = Warehouse(engine)
         self.signin = SignIn()
-        self.seen = []
+        self.seen, self.requests = [], []
         self.faults = Faults()
         files = Files(catalog)
-        app = application(self.warehouse, Cluster(engine), files, self.signin, self.faults)
+        self.cluster = Cluster(engine)
+        app = application(self.warehouse, self.cluster, files, self.signin, self.faults)
         fault = app.fault
 
         def record(request):
             self.seen.append((request.method, request.path, request.headers.get("Authorization")))
+            self.requests.append(request)
             return fault(request)
 
         app.fault = record
