@@ -7,11 +7,13 @@
 #include <string.h>
 
 #include "cli.h"
+#include "cluster.h"
 #include "msg.h"
 #include "quote.h"
 #include "spool.h"
 #include "staging.h"
 #include "volume.h"
+#include "warehouse.h"
 
 static unsigned failures;
 
@@ -25,32 +27,35 @@ static bool report(bool ok, const char *what, const char *problem)
     return ok;
 }
 
-/* ------------------------------------------------------------------ sign-in and warehouse */
+/* ------------------------------------------------------------------ sign-in and compute */
 
-static bool check_warehouse(struct load *load)
+static bool check_compute(struct load *load)
 {
+    const struct compute *c = &load->compute;
+    const char *kind = c->cluster ? "cluster" : "SQL warehouse";
+    const char *id = c->cluster ? cluster_id(c->cluster) : warehouse_id(c->warehouse);
     struct http_request *r =
         http_run(load->http,
-                 http_request("GET", mem_printf("/api/2.0/sql/warehouses/%s", load->warehouse.id)));
-    const char *advice = http_token_refused(r) ? "; make a new token and set DATABRICKS_TOKEN"
-                         : r->status == 403    ? "; it takes CAN USE on the SQL warehouse"
-                         : r->status == 404
-                             ? "; look the id up under SQL Warehouses, Connection details"
-                         : r->status == 0 ? "; is this the host of the workspace?"
-                                          : "";
+                 http_request("GET", mem_printf(c->cluster ? CLUSTER_STATE : WAREHOUSE_STATE, id)));
     json_t *root = r->status == 200 ? json_loadb(r->body.data, r->body.len, 0, NULL) : NULL;
     const char *state = json_string_value(json_object_get(root, "state"));
-    char *what = mem_printf("sign-in, and SQL warehouse %s: %s", load->warehouse.id,
-                            state ? state : "no state");
+    char *what = mem_printf("sign-in, and %s %s: %s", kind, id, state ? state : "no state");
+    char *advice =
+        http_token_refused(r) ? mem_strdup(r->advice)
+        : r->status == 403 ? mem_printf("it takes %s", c->cluster ? CLUSTER_RIGHT : WAREHOUSE_RIGHT)
+        : r->status == 404 ? mem_printf("look the id up in the connection details of the %s", kind)
+                           : mem_strdup("is this the host of the workspace?");
     char *problem =
-        mem_printf("%s%s host=%s", r->status == 200 ? "" : http_reason(r), advice, load->host);
-    bool ok =
-        report(r->status == 200, r->status == 200 ? what : "sign-in and SQL warehouse", problem);
+        mem_printf("%s; %s host=%s", r->status == 200 ? "" : http_reason(r), advice, load->host);
+    bool ok = report(r->status == 200, what, problem);
 
     json_decref(root);
     free(what);
+    free(advice);
     free(problem);
     http_request_free(r);
+    if (ok && c->cluster)
+        cluster_start(c->cluster);
     return ok;
 }
 
@@ -59,7 +64,7 @@ static bool check_warehouse(struct load *load)
 static bool check_sql(struct load *load, const char *what, const char *right, char *sql,
                       const char *expected)
 {
-    struct statement *st = statement_run(&load->warehouse, sql);
+    struct statement *st = statement_run(&load->compute, sql);
     const char *cell = statement_cell(st, 0, 0);
     bool right_answer = !expected || (cell && !strcmp(cell, expected));
     bool ok = st->state == STATEMENT_SUCCEEDED && right_answer;
@@ -150,10 +155,11 @@ static void check_staging(struct load *load)
 unsigned check_run(struct load *load)
 {
     failures = 0;
-    if (load->sink != SINK_WAREHOUSE || !check_warehouse(load))
+    if (load->sink != SINK_WAREHOUSE || !check_compute(load))
         return failures;
-    if (check_sql(load, "running a statement", "CAN USE on the SQL warehouse",
-                  mem_strdup("SELECT 'x'"), "x") &&
+    if (check_sql(load, "running a statement",
+                  load->compute.cluster ? CLUSTER_RIGHT : WAREHOUSE_RIGHT, mem_strdup("SELECT 'x'"),
+                  "x") &&
         load->staging)
         check_staging(load);
     return failures;

@@ -72,7 +72,7 @@ void figures_statement(const char *sql, int64_t ms)
     load_figures[LOAD_STATEMENT_TIME + kind].value += (uint64_t)ms * 1000;
 }
 
-void figures_changed_rows(const json_t *answer)
+void figures_changed_rows(const json_t *columns, const json_t *row)
 {
     static const struct {
         const char *column;
@@ -80,9 +80,6 @@ void figures_changed_rows(const json_t *answer)
     } counts[] = {{"num_inserted_rows", LOAD_ROWS_INSERTED},
                   {"num_updated_rows", LOAD_ROWS_UPDATED},
                   {"num_deleted_rows", LOAD_ROWS_DELETED}};
-    const json_t *schema = json_object_get(json_object_get(answer, "manifest"), "schema");
-    const json_t *rows = json_object_get(json_object_get(answer, "result"), "data_array");
-    const json_t *columns = json_object_get(schema, "columns"), *row = json_array_get(rows, 0);
 
     for (size_t i = 0; i < json_array_size(columns); i++) {
         const char *name = json_string_value(json_object_get(json_array_get(columns, i), "name"));

@@ -36,7 +36,8 @@ void figures_staged(uint64_t bytes);
 /* A statement has ended, so long after it was sent. */
 void figures_statement(const char *sql, int64_t ms);
 
-/* The answer of the service to one that succeeded: says how many rows it changed, if it says so. */
-void figures_changed_rows(const json_t *answer);
+/* The columns of a result, objects with a name, and its first row, of strings, which may be
+ * missing: they may say how many rows the statement changed. */
+void figures_changed_rows(const json_t *columns, const json_t *row);
 
 #endif

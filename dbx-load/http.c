@@ -16,7 +16,8 @@
 enum {
     CONNECTIONS = 8, /* the service takes about ten requests at once */
     CONNECT_S = 30,
-    SAY_MS = 60 * 1000,
+    SAY_MS = 10 * 60 * 1000, /* between two warnings of one kind */
+    KINDS = 8,
     STALL_S = 90,               /* without a byte; a statement's answer may take 50 */
     BODY_MAX = 64 * 1024 * 1024 /* results come inline up to 25 MiB */
 };
@@ -32,6 +33,7 @@ struct http_transfer {
     unsigned tries;
     uint64_t sent; /* bytes of the file */
     bool too_large;
+    bool refused; /* once already, for its signature */
 };
 
 _Static_assert(sizeof((struct http_request *)0)->error >= CURL_ERROR_SIZE,
@@ -39,24 +41,35 @@ _Static_assert(sizeof((struct http_request *)0)->error >= CURL_ERROR_SIZE,
 
 struct http {
     CURLM *multi;
-    char *base, *authorization;
+    char *base;
+    const char *ca_file; /* or NULL: the system's */
+    const struct http_signer *signer;
     int64_t patience;
-    int64_t said; /* when trying again was last said, 0: never */
+    struct {
+        int kind;     /* a status of HTTP, or an error of curl's, negative */
+        int64_t when; /* that it was tried again because of it was last said; 0: never */
+    } said[KINDS];
     struct http_transfer *transfers;
 };
 
-struct http *http_new(const char *base, const char *token, int64_t patience_ms)
+struct http *http_new(const char *base, int64_t patience_ms)
 {
+    const char *ca_file = getenv("SSL_CERT_FILE");
     struct http *h = mem_alloc(sizeof *h);
 
     if (curl_global_init(CURL_GLOBAL_DEFAULT) || !(h->multi = curl_multi_init()))
         msg_die(EX_TEMPFAIL, "libcurl cannot be used");
     curl_multi_setopt(h->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)CONNECTIONS);
     h->base = mem_strdup(base);
-    h->authorization = mem_printf("Authorization: Bearer %s", token);
+    h->ca_file = ca_file && *ca_file ? ca_file : NULL;
     h->patience = patience_ms;
     srandom((unsigned)(clock_us() ^ getpid()));
     return h;
+}
+
+void http_sign(struct http *h, const struct http_signer *signer)
+{
+    h->signer = signer;
 }
 
 static void transfer_stop(struct http *h, struct http_transfer *t)
@@ -83,6 +96,7 @@ void http_request_free(struct http_request *r)
     buf_free(&r->body);
     free(r->path);
     free(r->json);
+    free(r->form);
     free(r);
 }
 
@@ -100,7 +114,6 @@ void http_free(struct http *h)
     curl_multi_cleanup(h->multi);
     curl_global_cleanup();
     free(h->base);
-    free(h->authorization);
     free(h);
 }
 
@@ -148,9 +161,14 @@ static int rewind_file(void *arg, curl_off_t offset, int origin)
     return CURL_SEEKFUNC_OK;
 }
 
+/* A request that cannot be signed yet stays as it is. */
 static void transfer_start(struct http *h, struct http_transfer *t)
 {
     struct http_request *r = t->r;
+    const char *header = r->open ? NULL : h->signer->header(h->signer->arg);
+
+    if (!r->open && !header)
+        return;
     char *url = mem_printf("%s%s", h->base, r->path);
     bool local = !strncmp(h->base, "http:", 5);
     CURL *curl = t->curl = curl_easy_init();
@@ -160,8 +178,16 @@ static void transfer_start(struct http *h, struct http_transfer *t)
     buf_clear(&r->body);
     r->error[0] = '\0';
     t->tries++;
-    t->headers = curl_slist_append(NULL, h->authorization);
-    t->headers = curl_slist_append(t->headers, "Expect:");
+    t->headers = curl_slist_append(NULL, "Expect:");
+    if (header)
+        t->headers = curl_slist_append(t->headers, header);
+    if (r->user) {
+        curl_easy_setopt(curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
+        curl_easy_setopt(curl, CURLOPT_USERNAME, r->user);
+        curl_easy_setopt(curl, CURLOPT_PASSWORD, r->password);
+    }
+    if (h->ca_file)
+        curl_easy_setopt(curl, CURLOPT_CAINFO, h->ca_file);
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, local ? "http" : "https");
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "pgcdc/" PGCDC_VERSION);
@@ -185,9 +211,12 @@ static void transfer_start(struct http *h, struct http_transfer *t)
         curl_easy_setopt(curl, CURLOPT_READDATA, t);
         curl_easy_setopt(curl, CURLOPT_SEEKFUNCTION, rewind_file);
         curl_easy_setopt(curl, CURLOPT_SEEKDATA, t);
+    } else if (r->form) { /* curl says what it is */
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, r->form);
     } else if (r->json || !strcmp(r->method, "POST") || !strcmp(r->method, "PUT")) {
         const char *json = r->json ? r->json : "";
-        t->headers = curl_slist_append(t->headers, "Content-Type: application/json");
+        t->headers = curl_slist_append(t->headers, r->json ? "Content-Type: application/json"
+                                                           : "Content-Type:"); /* none */
         curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(json));
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, json);
     }
@@ -245,16 +274,28 @@ static bool is_final(CURLcode code)
            code == CURLE_ABORTED_BY_CALLBACK || code == CURLE_WRITE_ERROR;
 }
 
-/* Once a minute for everybody: who waits wants to know why. */
-static void say_again(struct http *h, const struct http_request *r, int64_t pause)
+/* When a warning of this kind was last said. */
+static int64_t *said(struct http *h, int kind)
 {
-    int64_t now = clock_ms();
-    bool loud = !h->said || now - h->said > SAY_MS;
+    size_t i = 0;
+
+    while (i < KINDS - 1 && h->said[i].when && h->said[i].kind != kind)
+        i++;
+    if (h->said[i].kind != kind)
+        h->said[i].when = 0;
+    h->said[i].kind = kind;
+    return &h->said[i].when;
+}
+
+/* Once for everybody: who waits wants to know why. */
+static void say_again(struct http *h, const struct http_request *r, CURLcode code, int64_t pause)
+{
+    int64_t now = clock_ms(), *last = said(h, r->status ? r->status : -(int)code);
     char *text = r->status ? mem_printf("the service is busy, trying again status=%d", r->status)
                            : mem_printf("no connection to the service, trying again: %s", r->error);
 
-    if (loud) {
-        h->said = now;
+    if (!*last || now - *last > SAY_MS) {
+        *last = now;
         msg_warn("%s", text);
     } else {
         msg_info("%s pause_ms=%lld", text, (long long)pause);
@@ -273,6 +314,8 @@ static bool judge(struct http *h, struct http_transfer *t, CURLcode code, int64_
     if (!code)
         curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &status);
     r->status = (int)status;
+    r->advice = h->signer->advice;
+    r->untrusted = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE;
     if (t->too_large)
         snprintf(r->error, sizeof r->error, "the answer is too large");
     else if (code && !r->error[0])
@@ -283,6 +326,10 @@ static bool judge(struct http *h, struct http_transfer *t, CURLcode code, int64_
         again = status == 429 || status == 503 || (!r->once && (status == 502 || status == 504));
     r->lost = !again && r->once &&
               (!status ? !is_final(code) || t->too_large : status == 502 || status == 504);
+    if (!r->open && !t->refused && http_token_refused(r)) {
+        t->refused = true;
+        return h->signer->refused(h->signer->arg);
+    }
     if (!again)
         return false;
 
@@ -294,7 +341,7 @@ static bool judge(struct http *h, struct http_transfer *t, CURLcode code, int64_
     if (now + *pause - t->since > h->patience)
         return false;
     load_figures[status ? LOAD_RETRIES_BUSY : LOAD_RETRIES_CONNECTION].value++;
-    say_again(h, r, *pause);
+    say_again(h, r, code, *pause);
     return true;
 }
 
@@ -328,7 +375,7 @@ static int start_due(struct http *h, int timeout)
     for (struct http_transfer *t = h->transfers; t; t = t->next) {
         if (t->curl)
             continue;
-        if (t->due <= now)
+        if (t->due <= now) /* or as soon as it can be signed */
             transfer_start(h, t);
         else if (timeout < 0 || t->due - now < timeout)
             timeout = (int)(t->due - now);
@@ -396,12 +443,16 @@ unsigned http_pending(const struct http *h)
 
 const char *http_reason(struct http_request *r)
 {
+    /* of the APIs, of OAuth, of the API 1.2 */
+    static const char *const keys[] = {"message", "error_description", "error"};
     struct buf text = {0};
 
     if (!r->status)
         return r->error;
     json_t *body = json_loadb(r->body.data ? r->body.data : "", r->body.len, 0, NULL);
-    const char *message = json_string_value(json_object_get(body, "message"));
+    const char *message = NULL;
+    for (size_t i = 0; !message && i < sizeof keys / sizeof *keys; i++)
+        message = json_string_value(json_object_get(body, keys[i]));
     buf_printf(&text, "HTTP %d", r->status);
     if (message && *message)
         buf_printf(&text, ": %.400s", message);
@@ -428,8 +479,19 @@ void http_fail(struct http_request *r, const char *what, const char *right)
     const char *reason = http_reason(r);
 
     if (token)
-        fail(EX_CONFIG, "the token was refused; make a new one and set DATABRICKS_TOKEN (%s)",
+        fail(EX_CONFIG, "the token was refused; %s (%s)", r->advice, reason);
+    if (r->untrusted)
+        fail(
+            EX_CONFIG,
+            "the host's certificate is not to be trusted: is this the workspace? Where a company's "
+            "proxy stands in between, SSL_CERT_FILE names the certificates of who signs for it: %s",
+            reason);
+    if (r->status / 100 == 3)
+        fail(EX_CONFIG, "%s: the host sends us elsewhere; is it that of the workspace? %s", what,
              reason);
+    if (r->status / 100 == 2)
+        fail(EX_TEMPFAIL, "%s: the answer is none of the service's; is a proxy in between? %s",
+             what, reason);
     switch (r->status) {
     case 0:
         fail(EX_TEMPFAIL, "%s: %s", what, reason);

@@ -3,7 +3,7 @@
  *
  * What may pass is tried again, for as long as http_new says: 429 and 503 (after Retry-After, else
  * with growing, jittered pauses) and broken connections. Redirects are not followed: the token is
- * for this host alone.
+ * for this host alone. The certificate is always verified, against SSL_CERT_FILE if that is set.
  */
 #ifndef PGCDC_HTTP_H
 #define PGCDC_HTTP_H
@@ -16,29 +16,48 @@
 
 struct http;
 
+/* What requests are signed with. */
+struct http_signer {
+    /* The line of the header, valid until the next call; NULL: a request that was sent from here
+     * has to be done first. */
+    const char *(*header)(void *arg);
+    /* The service refused it. True: there will be another one. */
+    bool (*refused)(void *arg);
+    const char *advice; /* what to do where it is refused for good */
+    void *arg;
+};
+
 struct http_request {
     /* Set by the caller; what is a pointer here is owned by the request from http_send on. */
     const char *method; /* not owned */
     char *path;         /* percent-encoded, with its query */
     char *json;         /* the body, or NULL */
+    char *form;         /* or the fields of a form, encoded */
     int fd;             /* or a file as the body: closed with the request; -1 for none */
     uint64_t size;      /* bytes of the file, from its beginning */
     bool once;          /* must not arrive twice: tried again only where it surely never arrived */
-    int64_t delay_ms;   /* sent after this time */
+    bool open;          /* not signed, but sent with user and password, if there are */
+    const char *user, *password; /* not owned */
+    int64_t delay_ms;            /* sent after this time */
     void (*done)(struct http_request *r);
     void *arg;
 
     /* The answer, valid in done(). */
-    int status;      /* of HTTP; 0: there is none, and error says why */
-    bool lost;       /* there is no answer, the request was `once`, and it may have arrived */
-    struct buf body; /* NUL-terminated */
+    int status;         /* of HTTP; 0: there is none, and error says why */
+    bool lost;          /* there is no answer, the request was `once`, and it may have arrived */
+    bool untrusted;     /* there is none because the server's certificate was not accepted */
+    const char *advice; /* of the signer */
+    struct buf body;    /* NUL-terminated */
     char error[256];
     bool finished;
 };
 
 /* base: https://host[:port]. patience_ms: how long a request is tried again. */
-struct http *http_new(const char *base, const char *token, int64_t patience_ms);
+struct http *http_new(const char *base, int64_t patience_ms);
 void http_free(struct http *h);
+
+/* Has all requests signed that are not `open`; signer is kept. */
+void http_sign(struct http *h, const struct http_signer *signer);
 
 /* method is kept, path is taken over; the rest is set by the caller. */
 struct http_request *http_request(const char *method, char *path);
@@ -66,7 +85,7 @@ unsigned http_pending(const struct http *h);
 /* What the service said about a request that failed, in one short line (owned by the request). */
 const char *http_reason(struct http_request *r);
 
-/* True if it was refused because of the token, not for want of a right. */
+/* True if it was refused because of the token (r->advice), not for want of a right. */
 bool http_token_refused(struct http_request *r);
 
 /*

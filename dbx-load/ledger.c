@@ -138,6 +138,8 @@ static void read_line(struct ledger *l, const struct state_line *line)
                              .mode = *word[6] ? word[6] : MODE_USUAL,
                              .target = *word[7] ? word[7] : NULL};
         ledger_note_snapshot(l, &s);
+    } else if (!strcmp(key, "context")) {
+        ledger_note_context(l, word[0], word[1]);
     } else if (!strcmp(key, "error")) {
         l->error_time = (int64_t)number(l, line, 0);
         ledger_set(&l->error, word[1]);
@@ -233,6 +235,8 @@ void ledger_save(const struct ledger *l)
                    s->target, NULL);
     }
     unfinished_lines(l, &text);
+    for (unsigned i = 0; i < l->ncontexts; i++)
+        state_line(&text, "context", l->contexts[i].cluster, l->contexts[i].id, NULL);
     if (l->error) {
         snprintf(n, sizeof n, "%lld", (long long)l->error_time);
         state_line(&text, "error", n, l->error, NULL);
@@ -264,6 +268,7 @@ void ledger_free(struct ledger *l)
         &l->run,           &l->loaded_run,      &l->error};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free(*owned[i]);
+    ledger_forget_contexts(l);
     free(l->snapshots);
     unfinished_forget(l, 0);
     free(l->unfinished);
@@ -356,6 +361,24 @@ void ledger_note_place(struct ledger *l, struct snapshot *s, const char *source,
     set(&s->table, dot ? dot + 1 : source);
     set(&s->target, target);
     free(schema);
+}
+
+void ledger_note_context(struct ledger *l, const char *cluster, const char *id)
+{
+    l->contexts = mem_realloc(l->contexts, (l->ncontexts + 1) * sizeof *l->contexts);
+    l->contexts[l->ncontexts++] =
+        (struct ledger_context){.cluster = mem_strdup(cluster), .id = mem_strdup(id)};
+}
+
+void ledger_forget_contexts(struct ledger *l)
+{
+    while (l->ncontexts) {
+        l->ncontexts--;
+        free(l->contexts[l->ncontexts].cluster);
+        free(l->contexts[l->ncontexts].id);
+    }
+    free(l->contexts);
+    l->contexts = NULL;
 }
 
 void ledger_record_error(void *ledger, const char *text)

@@ -13,6 +13,11 @@
 #include "lsn.h"
 #include "stream.h"
 
+/* An execution context of a cluster. */
+struct ledger_context {
+    char *cluster, *id;
+};
+
 struct ledger {
     const char *dir;
     bool exists; /* there was a file when it was read */
@@ -28,6 +33,8 @@ struct ledger {
     struct snapshot *snapshots; /* their texts are owned */
     unsigned nunfinished;
     struct unfinished *unfinished; /* see unfinished.h */
+    unsigned ncontexts;
+    struct ledger_context *contexts; /* where statements of this start or earlier ones may run */
     int64_t error_time;
     char *error; /* or NULL */
 };
@@ -65,6 +72,10 @@ void ledger_note_place(struct ledger *l, struct snapshot *s, const char *source,
 
 /* The snapshot of another table than this one's that is in the target, or NULL. */
 struct snapshot *ledger_snapshot_in(const struct ledger *l, const char *target, uint32_t oid);
+
+/* Notes a context, or forgets all. */
+void ledger_note_context(struct ledger *l, const char *cluster, const char *id);
+void ledger_forget_contexts(struct ledger *l);
 
 /* For fail_record: notes the error and saves. */
 void ledger_record_error(void *ledger, const char *text);

@@ -20,7 +20,7 @@ struct load {
     bool adopt, keep_staged;
 
     struct http *http; /* NULL but for SINK_WAREHOUSE */
-    struct warehouse warehouse;
+    struct compute compute;
     struct ledger ledger; /* ledger.dir is NULL for SINK_SHOW */
 
     struct start start;

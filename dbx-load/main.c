@@ -10,6 +10,7 @@
 #include "check.h"
 #include "claim.h"
 #include "cli.h"
+#include "compute.h"
 #include "config.h"
 #include "directory.h"
 #include "fail.h"
@@ -18,6 +19,7 @@
 #include "msg.h"
 #include "receive.h"
 #include "recover.h"
+#include "signin.h"
 #include "state.h"
 #include "steps.h"
 #include "unfinished.h"
@@ -25,10 +27,13 @@
 static const char help[] =
     "usage: dbx-load --state DIR [OPTION]... < stream\n"
     "Reads the stream of cdc-merge(1) and loads it into Databricks.\n"
-    "The token comes from the environment: DATABRICKS_TOKEN.\n\n"
+    "How to sign in says the environment (DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and\n"
+    "DATABRICKS_CLIENT_SECRET) or a profile of ~/.databrickscfg.\n\n"
+    "  --profile NAME     the profile (or DATABRICKS_CONFIG_PROFILE)\n"
     "  --host H           the workspace (or DATABRICKS_HOST)\n"
     "  --warehouse-id ID  the SQL warehouse (or DATABRICKS_WAREHOUSE_ID)\n"
-    "  --http-path P      the same as /sql/1.0/warehouses/ID (or DATABRICKS_HTTP_PATH)\n"
+    "  --cluster-id ID    or the cluster (or DATABRICKS_CLUSTER_ID)\n"
+    "  --http-path P      or the HTTP path of one of them (or DATABRICKS_HTTP_PATH)\n"
     "  --jobs N           tables at once (8)\n"
     "  --retry-for TIME   how long to try again while the service does not answer (10min)\n"
     "  --adopt            take over tables that exist and were not made by a pipeline\n"
@@ -37,9 +42,11 @@ static const char help[] =
     "  --dry-run          print the SQL instead; acknowledge nothing\n" CLI_HELP;
 
 enum {
-    HOST = CLI_OWN,
+    PROFILE = CLI_OWN,
+    HOST,
     HTTP_PATH,
     WAREHOUSE_ID,
+    CLUSTER_ID,
     JOBS,
     RETRY_FOR,
     ADOPT,
@@ -52,9 +59,11 @@ enum { RETRY_MS = 10 * 60 * 1000, CHECK_RETRY_MS = 20 * 1000 };
 
 static const struct option options[] = {
     CLI_LONG,
+    {"profile", required_argument, NULL, PROFILE},
     {"host", required_argument, NULL, HOST},
     {"http-path", required_argument, NULL, HTTP_PATH},
     {"warehouse-id", required_argument, NULL, WAREHOUSE_ID},
+    {"cluster-id", required_argument, NULL, CLUSTER_ID},
     {"jobs", required_argument, NULL, JOBS},
     {"retry-for", required_argument, NULL, RETRY_FOR},
     {"adopt", no_argument, NULL, ADOPT},
@@ -66,7 +75,7 @@ static const struct option options[] = {
 
 struct arguments {
     struct cli cli;
-    const char *host, *http_path, *warehouse_id;
+    struct config_options config;
     int64_t retry_for;
     bool dry_run;
 };
@@ -79,14 +88,20 @@ static void parse(struct arguments *a, struct load *load, int argc, char **argv)
         if (cli_option(&a->cli, option, help))
             continue;
         switch (option) {
+        case PROFILE:
+            a->config.profile = optarg;
+            break;
         case HOST:
-            a->host = optarg;
+            a->config.host = optarg;
             break;
         case HTTP_PATH:
-            a->http_path = optarg;
+            a->config.http_path = optarg;
             break;
         case WAREHOUSE_ID:
-            a->warehouse_id = optarg;
+            a->config.warehouse_id = optarg;
+            break;
+        case CLUSTER_ID:
+            a->config.cluster_id = optarg;
             break;
         case JOBS:
             load->jobs = (unsigned)cli_count("--jobs", optarg, 1, 100);
@@ -111,6 +126,8 @@ static void parse(struct arguments *a, struct load *load, int argc, char **argv)
     cli_no_operands(argc, argv);
     if (load->directory && a->dry_run)
         msg_die(EX_USAGE, "--to-dir and --dry-run exclude each other");
+    if (!!a->config.http_path + !!a->config.warehouse_id + !!a->config.cluster_id > 1)
+        msg_die(EX_USAGE, "--http-path, --warehouse-id and --cluster-id exclude each other");
     load->sink = load->directory ? SINK_DIRECTORY : a->dry_run ? SINK_SHOW : SINK_WAREHOUSE;
 }
 
@@ -159,6 +176,7 @@ static void run(struct load *load, struct receive *r)
         batch_forget_others(l->batches, l->dir);
     }
     if (load->sink == SINK_WAREHOUSE) {
+        compute_open(load);
         recover_fence(load);
         steps_acknowledge(steps);
         steps_start(steps);
@@ -178,8 +196,10 @@ static void run(struct load *load, struct receive *r)
     take_all(load, r);
     while (load->http && (steps_busy(steps) || http_pending(load->http)))
         http_turn(load->http, -1, -1);
-    if (load->sink == SINK_WAREHOUSE)
+    if (load->sink == SINK_WAREHOUSE) {
         recover_leave(load);
+        compute_close(load);
+    }
     steps_free(steps);
 }
 
@@ -190,6 +210,7 @@ static int check(struct load *load, struct receive *r, const char *metrics)
         receive_target(r);
     unsigned failed = check_run(load) + metrics_check(metrics) + load->start.failures;
 
+    compute_close(load);
     if (r) {
         take_all(load, r);
         receive_over(r);
@@ -200,6 +221,7 @@ static int check(struct load *load, struct receive *r, const char *metrics)
 static void load_free(struct load *load)
 {
     http_free(load->http);
+    compute_free(load);
     ledger_free(&load->ledger);
     start_free(&load->start);
     buf_free(&load->permit);
@@ -215,6 +237,7 @@ int main(int argc, char **argv)
     struct load load = {.jobs = 8};
     struct arguments a = {.retry_for = RETRY_MS};
     struct config config = {0};
+    struct signin *signin = NULL;
     struct receive *r = NULL;
     int code = EX_OK;
 
@@ -222,9 +245,10 @@ int main(int argc, char **argv)
     parse(&a, &load, argc, argv);
     stop_install();
     if (load.sink == SINK_WAREHOUSE) {
-        config_read(&config, a.host, a.http_path, a.warehouse_id);
-        load.http = http_new(config.base, config.token, a.cli.check ? CHECK_RETRY_MS : a.retry_for);
-        load.warehouse = (struct warehouse){.http = load.http, .id = config.warehouse};
+        config_read(&config, &a.config);
+        load.http = http_new(config.base, a.cli.check ? CHECK_RETRY_MS : a.retry_for);
+        signin = signin_new(load.http, &config);
+        compute_new(&load, &config);
         load.host = mem_strdup(config.host);
     } else if (load.sink == SINK_DIRECTORY) {
         load.host = mem_printf("file:%s", load.directory);
@@ -256,6 +280,7 @@ int main(int argc, char **argv)
     }
     receive_free(r);
     load_free(&load);
+    signin_free(signin);
     config_free(&config);
     return code;
 }

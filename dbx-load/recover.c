@@ -30,7 +30,7 @@ static void settle_statements(struct load *load)
             if (step->done || !step->statement)
                 continue;
             struct statement *st =
-                statement_settle(&load->warehouse, step->statement, settled, &done);
+                statement_settle(&load->compute, step->statement, settled, &done);
             http_wait(load->http, &done);
             step->done = st->state == STATEMENT_SUCCEEDED && !step->shaping;
             msg_info("settled a statement of an earlier start statement=%s %s", step->statement,
@@ -59,7 +59,7 @@ static void must(struct load *load, struct http_request *r, bool gone_is_fine, c
 
 static void run_sql(struct load *load, char *sql, const char *what, const char *right)
 {
-    struct statement *st = statement_run(&load->warehouse, sql);
+    struct statement *st = statement_run(&load->compute, sql);
 
     if (st->state != STATEMENT_SUCCEEDED)
         statement_fail(st, what, right);
@@ -119,7 +119,7 @@ static void upload_permit(struct load *load)
 static void fence_table(struct load *load, const struct step *step)
 {
     struct table *t = table_new(step);
-    struct statement *st = statement_run(&load->warehouse, table_properties_sql(t));
+    struct statement *st = statement_run(&load->compute, table_properties_sql(t));
 
     if (st->state == STATEMENT_SUCCEEDED) {
         table_take_properties(t, st);

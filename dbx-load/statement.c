@@ -1,12 +1,15 @@
 #include "statement.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
+#include "cluster.h"
 #include "fail.h"
 #include "figures.h"
 #include "msg.h"
+#include "warehouse.h"
 
 enum {
     POLL_MIN_MS = 100,
@@ -14,10 +17,6 @@ enum {
     CONFLICTS_MAX = 8, /* statement_run */
     MESSAGE_MAX = 400
 };
-
-#define STATEMENTS "/api/2.0/sql/statements"
-
-static void poll_later(struct statement *s);
 
 void statement_free(struct statement *s)
 {
@@ -29,13 +28,6 @@ void statement_free(struct statement *s)
     free(s->message);
     free(s->sql);
     free(s);
-}
-
-static const char *text_of(const json_t *object, const char *key)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-
-    return text ? text : "";
 }
 
 /* How a sentence begins that the statement itself raises, see cdc-merge. The service wraps it into
@@ -59,189 +51,81 @@ static char *shortened(const char *message)
                       len > MESSAGE_MAX ? "…" : "");
 }
 
-static void take_rows(struct statement *s, const json_t *result)
+void statement_error(struct statement *s, const char *code, const char *message,
+                     const char *sql_state)
 {
-    json_t *rows = json_object_get(result, "data_array");
-
-    if (!s->rows)
-        s->rows = json_array();
-    if (json_is_array(rows))
-        json_array_extend(s->rows, rows);
-}
-
-bool statement_parse(struct statement *s, const char *body, size_t len)
-{
-    static const struct {
-        const char *name;
-        enum statement_state state;
-    } states[] = {
-        {"PENDING", STATEMENT_WAITING},     {"RUNNING", STATEMENT_WAITING},
-        {"SUCCEEDED", STATEMENT_SUCCEEDED}, {"CLOSED", STATEMENT_SUCCEEDED},
-        {"FAILED", STATEMENT_FAILED},       {"CANCELED", STATEMENT_CANCELED},
-    };
-    json_t *root = json_loadb(body, len, 0, NULL);
-    const json_t *status = json_object_get(root, "status");
-    const json_t *error = json_object_get(status, "error");
-    const char *name = text_of(status, "state"), *id = text_of(root, "statement_id");
-    size_t i = 0, n = sizeof states / sizeof *states;
-
-    while (i < n && strcmp(states[i].name, name))
-        i++;
-    if (i == n || !*id) {
-        json_decref(root);
-        return false;
-    }
-    s->state = states[i].state;
-    free(s->id);
     free(s->code);
     free(s->message);
-    s->id = mem_strdup(id);
-    s->code = mem_strdup(text_of(error, "error_code"));
-    s->message = shortened(text_of(error, "message"));
-    snprintf(s->sql_state, sizeof s->sql_state, "%s", text_of(status, "sql_state"));
-    if (s->state == STATEMENT_SUCCEEDED) {
-        const json_t *manifest = json_object_get(root, "manifest");
-        s->chunks = (uint64_t)json_integer_value(json_object_get(manifest, "total_chunk_count"));
-        s->chunk = 1;
-        take_rows(s, json_object_get(root, "result"));
-        figures_changed_rows(root);
-    }
-    json_decref(root);
-    return true;
+    s->code = mem_strdup(code);
+    s->message = shortened(message);
+    snprintf(s->sql_state, sizeof s->sql_state, "%s", sql_state);
 }
 
-/* Those of earlier starts, which are settled, are not counted: theirs is not known. */
-static void ended(struct statement *s)
+void statement_known(struct statement *s, char *id)
+{
+    s->id = id;
+    if (s->once && s->known)
+        s->known(s);
+}
+
+/* Those of earlier starts, which are settled, are not counted: how long they took is not known. */
+void statement_ended(struct statement *s)
 {
     if (s->sql)
         figures_statement(s->sql, clock_ms() - s->started);
     s->done(s);
 }
 
-static void chunk_came(struct http_request *r);
-
-/* The next chunk of the result, or the end. */
-static void proceed(struct statement *s)
+void statement_lost(struct http_request *r)
 {
-    if (s->state != STATEMENT_SUCCEEDED || s->chunk >= s->chunks) {
-        ended(s);
-        return;
-    }
-    struct http_request *r = http_request("GET", mem_printf(STATEMENTS "/%s/result/chunks/%llu",
-                                                            s->id, (unsigned long long)s->chunk));
-    r->done = chunk_came;
-    r->arg = s;
-    http_send(s->warehouse->http, r);
-}
-
-static void chunk_came(struct http_request *r)
-{
-    struct statement *s = r->arg;
-
-    if (r->status != 200)
-        http_fail(r, "reading a result", NULL);
-    json_t *chunk = json_loadb(r->body.data, r->body.len, 0, NULL);
-    take_rows(s, chunk);
-    json_decref(chunk);
-    http_request_free(r);
-    s->chunk++;
-    proceed(s);
-}
-
-static void came(struct http_request *r)
-{
-    struct statement *s = r->arg;
-    bool first = !s->id;
-
     if (r->lost)
         fail(EX_TEMPFAIL,
              "the connection broke while a statement was on its way, so that it may run or not; "
              "start again to recover: %s",
              http_reason(r));
-    if (r->status == 404 && !first) {
-        s->state = STATEMENT_UNKNOWN;
-        http_request_free(r);
-        ended(s);
-        return;
-    }
-    if (r->status != 200 || !r->body.data)
-        http_fail(r, "running a statement", "CAN USE on the SQL warehouse");
-    if (!statement_parse(s, r->body.data, r->body.len))
-        fail(EX_TEMPFAIL, "the service gave an answer that is none: %.80s", r->body.data);
-    http_request_free(r);
-    if (first && s->known)
-        s->known(s);
-    if (s->state == STATEMENT_WAITING)
-        poll_later(s);
-    else
-        proceed(s);
 }
 
 /* Often at first, so that a short statement costs no waiting; later a quarter of its age. */
-static void poll_later(struct statement *s)
+int64_t statement_pause(const struct statement *s)
 {
-    struct http_request *r = http_request("GET", mem_printf(STATEMENTS "/%s", s->id));
     int64_t pause = (clock_ms() - s->started) / 4;
 
-    r->delay_ms = pause < POLL_MIN_MS ? POLL_MIN_MS : pause > POLL_MAX_MS ? POLL_MAX_MS : pause;
-    r->done = came;
-    r->arg = s;
-    http_send(s->warehouse->http, r);
+    return pause < POLL_MIN_MS ? POLL_MIN_MS : pause > POLL_MAX_MS ? POLL_MAX_MS : pause;
 }
 
-struct statement *statement_send(struct warehouse *w, char *sql, bool once, int64_t delay_ms,
+struct statement *statement_send(struct compute *c, char *sql, bool once, int64_t delay_ms,
                                  void (*known)(struct statement *s),
                                  void (*done)(struct statement *s), void *arg)
 {
     struct statement *s = mem_alloc(sizeof *s);
-    struct http_request *r = http_request("POST", mem_strdup(STATEMENTS));
-    /* What must not run twice is to be known by its id at once, for recovery to cancel it. */
-    json_t *body = json_pack("{ss ss ss ss ss ss}", "statement", sql, "warehouse_id", w->id,
-                             "wait_timeout", once ? "0s" : "10s", "on_wait_timeout", "CONTINUE",
-                             "disposition", "INLINE", "format", "JSON_ARRAY");
 
-    if (!body)
-        fail(EX_DATAERR, "a statement is not UTF-8");
-    s->warehouse = w;
-    s->sql = sql;
-    s->known = known;
-    s->done = done;
-    s->arg = arg;
-    s->started = clock_ms() + delay_ms;
-    r->json = json_dumps(body, JSON_COMPACT);
-    json_decref(body);
-    r->once = once;
-    r->delay_ms = delay_ms;
-    r->done = came;
-    r->arg = s;
+    *s = (struct statement){.http = c->http,
+                            .sql = sql,
+                            .once = once,
+                            .delay_ms = delay_ms,
+                            .started = clock_ms() + delay_ms,
+                            .known = known,
+                            .done = done,
+                            .arg = arg};
     msg_debug("statement: %.200s", sql);
-    http_send(w->http, r);
+    if (c->cluster)
+        cluster_send(c->cluster, s);
+    else
+        warehouse_send(c->warehouse, s);
     return s;
 }
 
-static void canceled(struct http_request *r)
-{
-    struct statement *s = r->arg;
-
-    http_request_free(r);
-    poll_later(s); /* whatever the answer was: the state is what counts */
-}
-
-struct statement *statement_settle(struct warehouse *w, const char *id,
+struct statement *statement_settle(struct compute *c, const char *id,
                                    void (*done)(struct statement *s), void *arg)
 {
     struct statement *s = mem_alloc(sizeof *s);
-    struct http_request *r = http_request("POST", mem_printf(STATEMENTS "/%s/cancel", id));
 
-    s->warehouse = w;
-    s->id = mem_strdup(id);
-    s->done = done;
-    s->arg = arg;
-    s->started = clock_ms();
-    r->json = mem_strdup("{}");
-    r->done = canceled;
-    r->arg = s;
-    http_send(w->http, r);
+    *s = (struct statement){
+        .http = c->http, .id = mem_strdup(id), .started = clock_ms(), .done = done, .arg = arg};
+    if (cluster_ran(id))
+        cluster_settle(s);
+    else
+        warehouse_settle(s);
     return s;
 }
 
@@ -252,15 +136,15 @@ static void run_done(struct statement *s)
     *done = true;
 }
 
-struct statement *statement_run(struct warehouse *w, char *sql)
+struct statement *statement_run(struct compute *c, char *sql)
 {
     struct statement *s;
 
     for (unsigned tries = 1;; tries++) {
         bool done = false;
         int64_t delay = tries > 1 ? http_pause(tries - 1, 0, 0.5) : 0;
-        s = statement_send(w, mem_strdup(sql), false, delay, NULL, run_done, &done);
-        http_wait(w->http, &done);
+        s = statement_send(c, mem_strdup(sql), false, delay, NULL, run_done, &done);
+        http_wait(c->http, &done);
         if (!statement_conflict(s) || tries == CONFLICTS_MAX)
             break;
         load_figures[LOAD_RETRIES_CONFLICT].value++;
@@ -359,9 +243,14 @@ void statement_fail(const struct statement *s, const char *what, const char *rig
              "%s: the catalog does not exist; create it, or name another with cdc-merge "
              "--catalog: %s",
              what, s->message);
-    /* Class 42 is a statement that can't succeed as it is (but for 42K03, a file that is gone: a
-     * newer run may have fenced this one off). What else fails may pass. */
-    bool hopeless = !strncmp(sql_state, "42", 2) && strcmp(sql_state, "42K03");
+    if (!strcmp(sql_state, "42K03")) /* a newer run may have fenced this one off */
+        fail(
+            EX_TEMPFAIL,
+            "%s: a staged file is gone; if it is at the next start, too, somebody deleted it: move "
+            "the state folder away to read the tables again: %s",
+            what, s->message);
+    /* Class 42 is a statement that can't succeed as it is. What else fails may pass. */
+    bool hopeless = !strncmp(sql_state, "42", 2);
     fail(hopeless ? EX_CONFIG : EX_TEMPFAIL, "%s: %s sql_state=%s", what,
          *s->message ? s->message : s->code, sql_state);
 }

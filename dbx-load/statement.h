@@ -1,5 +1,6 @@
 /*
- * SQL statements on a warehouse, from POST to their end (the Statement Execution API).
+ * SQL statements, from sending them to their end, on whatever runs them: a SQL warehouse
+ * (warehouse.h) or an all-purpose cluster (cluster.h).
  */
 #ifndef PGCDC_STATEMENT_H
 #define PGCDC_STATEMENT_H
@@ -11,9 +12,14 @@
 
 #include "http.h"
 
-struct warehouse {
+struct warehouse;
+struct cluster;
+
+/* One of both is there. */
+struct compute {
     struct http *http;
-    const char *id;
+    struct warehouse *warehouse;
+    struct cluster *cluster;
 };
 
 enum statement_state {
@@ -32,13 +38,20 @@ struct statement {
     char sql_state[6]; /* "" for none */
     json_t *rows;      /* the whole result: an array of arrays of strings or null */
 
-    struct warehouse *warehouse;
+    struct http *http;
     char *sql;
+    bool once;
+    int64_t delay_ms, started;
     void (*known)(struct statement *s);
     void (*done)(struct statement *s);
     void *arg;
-    int64_t started;
+
+    /* Of what runs it. */
+    struct warehouse *warehouse;
     uint64_t chunks, chunk;
+    unsigned closed; /* how often its result was gone */
+    struct cluster *cluster;
+    struct context *context;
 };
 
 /*
@@ -47,17 +60,18 @@ struct statement {
  * known (or NULL) is called as soon as the service has told the id of one that is `once`; done,
  * when it has ended; done owns the statement. Neither is called from here, but from http_turn.
  */
-struct statement *statement_send(struct warehouse *w, char *sql, bool once, int64_t delay_ms,
+struct statement *statement_send(struct compute *c, char *sql, bool once, int64_t delay_ms,
                                  void (*known)(struct statement *s),
                                  void (*done)(struct statement *s), void *arg);
 
-/* Follows a statement that was sent before to its end, after asking the service to cancel it. */
-struct statement *statement_settle(struct warehouse *w, const char *id,
+/* Follows a statement that was sent before, by whatever compute, to its end, after asking the
+ * service to cancel it. */
+struct statement *statement_settle(struct compute *c, const char *id,
                                    void (*done)(struct statement *s), void *arg);
 
 /* Sends one and turns the loop until it has ended. One that only met a concurrent change is sent
  * again. The caller frees it. */
-struct statement *statement_run(struct warehouse *w, char *sql);
+struct statement *statement_run(struct compute *c, char *sql);
 
 void statement_free(struct statement *s);
 
@@ -77,7 +91,19 @@ bool statement_forbidden(const struct statement *s);
 /* Gives up because it failed; what: what was tried, on what. right: the right it takes, or NULL. */
 _Noreturn void statement_fail(const struct statement *s, const char *what, const char *right);
 
-/* Takes what an answer of the service says about a statement; for tests. False: it is none. */
-bool statement_parse(struct statement *s, const char *body, size_t len);
+/*
+ * For those that run statements.
+ * statement_known: the service has told the id, which is taken over.
+ * statement_error: notes how it failed; the texts may be the service's own, of many lines.
+ * statement_ended: it has ended; done owns it from now on.
+ * statement_lost: ends the program if the answer to a statement that is `once` is lost.
+ * statement_pause: how long to wait before asking for its state again, ms.
+ */
+void statement_known(struct statement *s, char *id);
+void statement_error(struct statement *s, const char *code, const char *message,
+                     const char *sql_state);
+void statement_ended(struct statement *s);
+void statement_lost(struct http_request *r);
+int64_t statement_pause(const struct statement *s);
 
 #endif

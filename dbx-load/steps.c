@@ -92,7 +92,7 @@ static void ask(struct table *t, int what, char *sql)
         FAILPOINT("before-post");
     t->asked = what;
     t->pause = 0;
-    statement_send(&s->load->warehouse, sql, once, pause, once ? sent : NULL, answered, t);
+    statement_send(&s->load->compute, sql, once, pause, once ? sent : NULL, answered, t);
 }
 
 static void ask_history(struct table *t, int what, unsigned limit)

@@ -151,6 +151,26 @@ def catalog(warehouse):
 
 
 @pytest.fixture
+def faults(warehouse):
+    """faults(rule, …) makes the warehouse misbehave, until the test is over."""
+
+    def set_rules(*rules, **more):
+        warehouse.api.request("POST", "/_test/faults", {"rules": list(rules), **more})
+
+    yield set_rules
+    set_rules()
+
+
+@pytest.fixture
+def rows(catalog, warehouse):
+    """rows(table) -> [(id, v), …] of the target, sorted."""
+    return lambda table, columns="id, v": [
+        tuple(row)
+        for row in warehouse.api.rows(f"SELECT {columns} FROM `{catalog}`.s.`{table}` ORDER BY ALL")
+    ]
+
+
+@pytest.fixture
 def make_pipeline(request, tmp_path, database, catalog, warehouse):
     """Makes pipelines from the test's database to its catalog; keywords are Pipeline's.
 

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 import pytest
 
 from lib import state
+from lib.frames import later, ok, refused
 from lib.pipeline import wait_for
-from test_load import FAILPOINTS, KILLED, later, ok, refused
-from test_load import faults, load, staged, to_directory  # fixtures
+from test_load import FAILPOINTS, KILLED, load, staged, to_directory
 
-__all__ = ["faults", "load", "staged", "to_directory"]
+__all__ = ["load", "staged", "to_directory"]
 
 POINTS = ["state-renamed:9", "after-post:3", "after-success:4"]
 

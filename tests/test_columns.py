@@ -11,9 +11,9 @@ import pytest
 
 from lib import state
 from lib.databricks import literal, quote
-from lib.frames import OID, Load, Stream, column_map, parquet
+from lib.frames import OID, Load, Stream, column_map, ok, parquet, refused
 from lib.pipeline import wait_for
-from test_load import FAILPOINTS, KILLED, ok, refused
+from test_load import FAILPOINTS, KILLED
 
 OURS = {
     "_cdc_lsn": "BIGINT",

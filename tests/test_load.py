@@ -11,7 +11,7 @@ import time
 import pytest
 
 from lib import state
-from lib.frames import Load, Stream
+from lib.frames import Load, Stream, first, later, ok, refused
 from lib.metrics import read as read_metrics
 from lib.pipeline import ROOT, wait_for
 
@@ -23,26 +23,6 @@ KILLS = ["after-upload:2", "after-post:2", "after-success", "between-tables", "s
 @pytest.fixture
 def load(tmp_path, warehouse):
     return Load(tmp_path, warehouse.environment)
-
-
-@pytest.fixture
-def faults(warehouse):
-    """faults(rule, …) makes the warehouse misbehave, until the test is over."""
-
-    def set_rules(*rules, **more):
-        warehouse.api.request("POST", "/_test/faults", {"rules": list(rules), **more})
-
-    yield set_rules
-    set_rules()
-
-
-@pytest.fixture
-def rows(catalog, warehouse):
-    """rows(table) -> [(id, v), …] of the target, sorted."""
-    return lambda table, columns="id, v": [
-        tuple(row)
-        for row in warehouse.api.rows(f"SELECT {columns} FROM `{catalog}`.s.`{table}` ORDER BY ALL")
-    ]
 
 
 @pytest.fixture
@@ -69,31 +49,6 @@ def to_directory(tmp_path):
     run = lambda stream, *options: load.run(stream, "--to-dir", str(tmp_path / "out"), *options)
     run.state = load.state
     return run
-
-
-def ok(result):
-    code, _, err = result
-    assert code == 0, err
-    return result
-
-
-def refused(result, code, *words):
-    """It ended with this code and one line that has all the words."""
-    lines = [line for line in result[2].splitlines() if ": warning: " not in line]
-    assert result[0] == code, result
-    assert len(lines) == 1 and lines[0].startswith("dbx-load: error: "), lines
-    for word in words:
-        assert word in lines[0], f"{word!r} is not in {lines[0]!r}"
-
-
-def first(catalog, **more):
-    """A stream that has made t with rows 1 and 2 as of 100."""
-    stream = Stream(catalog, **more).start()
-    return stream.snapshot(1, "t", 100, [(1, "one", 100), (2, "two", 100)])
-
-
-def later(catalog, **more):
-    return Stream(catalog, **more).start()
 
 
 # ---------------------------------------------------------------- loading
@@ -352,10 +307,6 @@ def test_overlap_and_gap(to_directory, start, end, word):
 @pytest.mark.parametrize("host, word", [("http://example.com", "https://"), ("", "DATABRICKS_HOST")])
 def test_host_that_cannot_be(load, catalog, host, word):
     refused(load.run(b"", environment={"DATABRICKS_HOST": host}), 78, word)
-
-
-def test_cluster_path(load):
-    refused(load.run(b"", "--http-path", "sql/protocolv1/o/1/0123-abc"), 78, "cluster")
 
 
 # ---------------------------------------------------------------- recovery

@@ -20,3 +20,4 @@ def forget_settings():
     for name in list(os.environ):
         if name.startswith(tuple(prefixes)) and name not in KEPT:
             del os.environ[name]
+    os.environ["DATABRICKS_CONFIG_FILE"] = os.devnull

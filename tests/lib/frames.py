@@ -209,3 +209,28 @@ class Load:
         finally:
             process.kill()
         return process.returncode, out.decode(), err.decode()
+
+
+def ok(result):
+    code, _, err = result
+    assert code == 0, err
+    return result
+
+
+def refused(result, code, *words):
+    """It ended with this code and one line that has all the words."""
+    lines = [line for line in result[2].splitlines() if ": warning: " not in line]
+    assert result[0] == code, result
+    assert len(lines) == 1 and lines[0].startswith("dbx-load: error: "), lines
+    for word in words:
+        assert word in lines[0], f"{word!r} is not in {lines[0]!r}"
+
+
+def first(catalog, **more):
+    """A stream that has made t with rows 1 and 2 as of 100."""
+    stream = Stream(catalog, **more).start()
+    return stream.snapshot(1, "t", 100, [(1, "one", 100), (2, "two", 100)])
+
+
+def later(catalog, **more):
+    return Stream(catalog, **more).start()

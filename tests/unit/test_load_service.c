@@ -10,9 +10,13 @@
 
 #include "../../dbx-load/config.h"
 #include "../../dbx-load/http.h"
+#include "../../dbx-load/profile.h"
+#include "../../dbx-load/signin.h"
 #include "../../dbx-load/staging.h"
 #include "../../dbx-load/statement.h"
 #include "../../dbx-load/volume.h"
+#include "../../dbx-load/warehouse.h"
+#include "../../dbx-load/cluster.h"
 
 static void is_text(char *text, const char *expected)
 {
@@ -29,6 +33,7 @@ static void host_becomes_an_https_address(void **state)
         {"http://127.0.0.1:8080", "http://127.0.0.1:8080"},
         {"http://localhost:1/", "http://localhost:1"},
         {"http://[::1]:9", "http://[::1]:9"},
+        {"https://h.databricks.com:443/", "https://h.databricks.com"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
@@ -51,18 +56,71 @@ static void token_is_not_sent_in_clear_text(void **state)
     }
 }
 
-static void warehouse_id_comes_from_the_http_path(void **state)
+static void http_path_says_what_runs_statements(void **state)
 {
-    char *id = NULL;
+    static const char *const wrong[] = {"/sql/1.0/warehouses/",
+                                        "/sql/1.0/warehouses/a/b",
+                                        "sql/protocolv1/o/1",
+                                        "sql/protocolv1/o/1/",
+                                        "sql/protocolv1/o/1/a/b",
+                                        "/jobs/1",
+                                        ""};
+    char *warehouse = NULL, *cluster = NULL;
 
     (void)state;
-    assert_null(config_warehouse("/sql/1.0/warehouses/abc123", &id));
-    is_text(id, "abc123");
-    assert_null(config_warehouse("sql/1.0/endpoints/x-1", &id));
-    is_text(id, "x-1");
-    assert_non_null(strstr(config_warehouse("sql/protocolv1/o/1/0123-abc", &id), "cluster"));
-    assert_non_null(config_warehouse("/sql/1.0/warehouses/", &id));
-    assert_non_null(config_warehouse("/sql/1.0/warehouses/a/b", &id));
+    assert_null(config_http_path("/sql/1.0/warehouses/abc123", &warehouse, &cluster));
+    is_text(warehouse, "abc123");
+    assert_null(config_http_path("sql/1.0/endpoints/x-1", &warehouse, &cluster));
+    is_text(warehouse, "x-1");
+    assert_null(cluster);
+    warehouse = NULL;
+    assert_null(config_http_path("sql/protocolv1/o/123/0123-456789-abc", &warehouse, &cluster));
+    is_text(cluster, "0123-456789-abc");
+    assert_null(warehouse);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_non_null(config_http_path(wrong[i], &warehouse, &cluster));
+}
+
+static void collect(void *arg, const char *key, const char *value)
+{
+    buf_printf(arg, "%s=%s;", key, value);
+}
+
+static void profiles_are_sections(void **state)
+{
+    static const char text[] = "lost = 1\n[DEFAULT]\r\nhost = https://h/?o=1\r\n; no = 1\n\n"
+                               "[other]  \n  token=a=b:c \n# x=1\nempty =\nbare\nkey: v\n[last]";
+    struct buf found = {0};
+
+    (void)state;
+    assert_true(profile_read(text, "DEFAULT", collect, &found));
+    assert_true(profile_read(text, "other", collect, &found));
+    assert_true(profile_read(text, "last", collect, &found));
+    assert_false(profile_read(text, "las", collect, &found));
+    is_text(found.data, "host=https://h/?o=1;token=a=b:c;empty=;bare=;key=v;");
+}
+
+static void tokens_are_taken_from_answers(void **state)
+{
+    static const char *const none[] = {
+        "",
+        "[]",
+        "{}",
+        "{\"access_token\":\"a\",\"token_type\":\"Bearer\"}",
+        "{\"access_token\":\"a\\r\\nX: y\",\"token_type\":\"Bearer\",\"expires_in\":9}",
+        "{\"access_token\":\"a\",\"token_type\":\"mac\",\"expires_in\":9}"};
+    static const char *const good[] = {
+        "{\"access_token\":\"a\",\"token_type\":\"Bearer\",\"expires_in\":3600}",
+        "{\"access_token\":\"a\",\"token_type\":\"bearer\",\"expires_in\":\"3600\"}"};
+    int64_t seconds;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        assert_null(signin_parse(none[i], strlen(none[i]), &seconds));
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        is_text(signin_parse(good[i], strlen(good[i]), &seconds), "a");
+        assert_int_equal(seconds, 3600);
+    }
 }
 
 static void pauses_grow_and_the_server_has_its_say(void **state)
@@ -106,7 +164,7 @@ static struct statement *answer(const char *body)
 {
     struct statement *s = mem_alloc(sizeof *s);
 
-    assert_true(statement_parse(s, body, strlen(body)));
+    assert_true(warehouse_parse(s, body, strlen(body)));
     return s;
 }
 
@@ -197,6 +255,55 @@ static void message_is_its_first_line(void **state)
     statement_free(s);
 }
 
+static void commands_of_a_cluster(void **state)
+{
+    static const struct {
+        const char *body;
+        enum statement_state state;
+    } cases[] = {
+        {"{\"id\":\"c\",\"status\":\"Queued\",\"results\":null}", STATEMENT_WAITING},
+        {"{\"id\":\"c\",\"status\":\"Cancelling\"}", STATEMENT_WAITING},
+        {"{\"id\":\"c\",\"status\":\"Cancelled\"}", STATEMENT_CANCELED},
+        {"{\"status\":\"Error\",\"results\":{\"resultType\":\"error\",\"summary\":\"x\"}}",
+         STATEMENT_FAILED},
+        {"{\"status\":\"Finished\",\"results\":{\"resultType\":\"error\",\"cause\":\"x\"}}",
+         STATEMENT_FAILED},
+        {"{\"status\":\"Finished\",\"results\":{\"resultType\":\"text\",\"data\":\"\"}}",
+         STATEMENT_SUCCEEDED},
+    };
+    static const char table[] = "{\"status\":\"Finished\",\"results\":{\"resultType\":\"table\","
+                                "\"data\":[[1,\"a\",null,true,-9007199254740993]]}}";
+    static const char failed[] =
+        "{\"status\":\"Finished\",\"results\":{\"resultType\":\"error\",\"cause\":\"o.a.s."
+        "AnalysisException: [TABLE_OR_VIEW_NOT_FOUND] no t. SQLSTATE: 42P01; line 1\\n\\tat x\"}}";
+    struct statement *s;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        s = mem_alloc(sizeof *s);
+        assert_true(cluster_parse(s, cases[i].body, strlen(cases[i].body)));
+        assert_int_equal(s->state, cases[i].state);
+        statement_free(s);
+    }
+    s = mem_alloc(sizeof *s);
+    assert_true(cluster_parse(s, table, strlen(table)));
+    assert_int_equal(statement_rows(s), 1);
+    assert_string_equal(statement_cell(s, 0, 0), "1");
+    assert_string_equal(statement_cell(s, 0, 1), "a");
+    assert_null(statement_cell(s, 0, 2));
+    assert_string_equal(statement_cell(s, 0, 3), "true");
+    assert_string_equal(statement_cell(s, 0, 4), "-9007199254740993");
+    assert_true(cluster_parse(s, failed, strlen(failed)));
+    assert_true(statement_no_table(s));
+    assert_string_equal(s->sql_state, "42P01");
+    assert_null(strchr(s->message, '\n'));
+    assert_false(cluster_parse(s, "{\"status\":\"Dancing\"}", 20));
+    assert_false(cluster_parse(s, "<html>", 6));
+    statement_free(s);
+    assert_true(cluster_ran("1/2/3"));
+    assert_false(cluster_ran("01ef-uuid"));
+}
+
 static void what_is_no_answer(void **state)
 {
     static const char *const bodies[] = {
@@ -209,7 +316,7 @@ static void what_is_no_answer(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
         struct statement s = {0};
-        assert_false(statement_parse(&s, bodies[i], strlen(bodies[i])));
+        assert_false(warehouse_parse(&s, bodies[i], strlen(bodies[i])));
     }
 }
 
@@ -218,7 +325,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(host_becomes_an_https_address),
         cmocka_unit_test(token_is_not_sent_in_clear_text),
-        cmocka_unit_test(warehouse_id_comes_from_the_http_path),
+        cmocka_unit_test(http_path_says_what_runs_statements),
+        cmocka_unit_test(profiles_are_sections),
+        cmocka_unit_test(tokens_are_taken_from_answers),
         cmocka_unit_test(pauses_grow_and_the_server_has_its_say),
         cmocka_unit_test(paths_are_encoded_by_segment),
         cmocka_unit_test(staging_stays_inside_its_volume),
@@ -226,6 +335,7 @@ int main(void)
         cmocka_unit_test(states_of_a_statement),
         cmocka_unit_test(failures_are_told_apart),
         cmocka_unit_test(message_is_its_first_line),
+        cmocka_unit_test(commands_of_a_cluster),
         cmocka_unit_test(what_is_no_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,7 @@
 #include "../../dbx-load/claim.h"
 #include "../../dbx-load/ledger.h"
 #include "../../dbx-load/table.h"
+#include "../../dbx-load/warehouse.h"
 #include "dies.h"
 
 /* The start of a run whose source is of four texts, that nobody frees. */
@@ -339,7 +340,7 @@ static struct statement *result(const char *rows)
                             "\"result\":{\"data_array\":%s}}",
                             rows);
 
-    assert_true(statement_parse(s, body, strlen(body)));
+    assert_true(warehouse_parse(s, body, strlen(body)));
     free(body);
     return s;
 }

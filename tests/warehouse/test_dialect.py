@@ -7,11 +7,62 @@ import pyarrow as pa
 import pytest
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.errors import DatabricksError, NotFound, PermissionDenied, Unauthenticated
+from databricks.sdk.service.compute import (
+    CommandStatus,
+    ContextStatus,
+    Language,
+    ResultType,
+    State,
+)
 from databricks.sdk.service.sql import (
     ExecuteStatementRequestOnWaitTimeout,
     StatementParameterListItem,
     StatementState,
 )
+
+# --- sign-in ---
+
+
+def test_a_service_principal_gets_tokens(warehouse):
+    facts = warehouse.api.request("GET", "/_test/signin")
+    principal = WorkspaceClient(
+        host=warehouse.environment["DATABRICKS_HOST"],
+        client_id=facts["client_id"],
+        client_secret=facts["client_secret"],
+        auth_type="oauth-m2m",
+    )
+    assert [each.name for each in principal.warehouses.list()] == ["local"]
+    assert warehouse.api.request("GET", "/_test/signin")["issued"] == facts["issued"] + 1
+
+
+# --- the cluster ---
+
+
+def test_commands_run_in_a_context_of_a_cluster(sdk, warehouse):
+    [cluster] = sdk.clusters.list()
+    sdk.clusters.delete(cluster.cluster_id)
+    stopped = sdk.clusters.get(cluster.cluster_id)
+    assert stopped.state is State.TERMINATED
+    assert sdk.clusters.start_and_wait(cluster.cluster_id).state is State.RUNNING
+    with pytest.raises(DatabricksError):
+        sdk.clusters.start(cluster.cluster_id)
+    run = sdk.command_execution
+    context = run.create_and_wait(cluster_id=cluster.cluster_id, language=Language.SQL)
+    assert context.status is ContextStatus.RUNNING
+    facts = {"cluster_id": cluster.cluster_id, "context_id": context.id, "language": Language.SQL}
+    done = run.execute_and_wait(**facts, command="SELECT 1 AS n, 'x' AS s, true AS b, NULL AS z")
+    assert done.status is CommandStatus.FINISHED
+    assert done.results.result_type is ResultType.TABLE
+    assert done.results.data == [[1, "x", True, None]]
+    done = run.execute_and_wait(**facts, command="SELECT * FROM nothing")
+    assert done.results.result_type is ResultType.ERROR
+    assert "TABLE_OR_VIEW_NOT_FOUND" in done.results.cause
+    done = run.execute_and_wait(**facts, command="SELECT id FROM range(1001)")
+    assert done.results.truncated and len(done.results.data) == 1000
+    run.destroy(cluster.cluster_id, context.id)
+    with pytest.raises(NotFound):
+        run.context_status(cluster.cluster_id, context.id)
+
 
 # --- statements ---
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hmac
 import re
 from typing import Any
 
 from .catalog import DEFAULT_CATALOG, DEFAULT_SCHEMA
+from .cluster import Cluster
 from .errors import HttpError
 from .faults import Faults
 from .web import Reply, Request, json_reply
@@ -16,10 +16,10 @@ _STATEMENT_LIMIT = 16 << 20
 
 
 class Api:
-    def __init__(self, warehouse: Warehouse, faults: Faults, token: str) -> None:
+    def __init__(self, warehouse: Warehouse, cluster: Cluster, faults: Faults) -> None:
         self._warehouse = warehouse
+        self._cluster = cluster
         self._faults = faults
-        self._token = token
 
     def routes(self) -> list[tuple[str, str, object]]:
         statements = r"/api/2\.0/sql/statements"
@@ -39,19 +39,12 @@ class Api:
             ("POST", "/_test/faults", self.test_set_faults),
         ]
 
-    def authorize(self, request: Request) -> None:
-        header = request.headers.get("Authorization", "")
-        if not header.startswith("Bearer "):
-            raise HttpError(
-                401, 401, "Credential was not sent or was of an unsupported type for this API."
-            )
-        if not hmac.compare_digest(header.removeprefix("Bearer ").strip(), self._token):
-            raise HttpError(403, "403", "Invalid access token.")
-
     def fault(self, request: Request) -> dict[str, Any]:
         sql = None
         if request.method == "POST" and re.fullmatch(r"/api/2\.0/sql/statements/?", request.path):
             sql = str(request.json().get("statement", ""))
+        elif request.method == "POST" and request.path == "/api/1.2/commands/execute":
+            sql = str(request.json().get("command", ""))
         return self._faults.take(request.method, request.path, sql)
 
     # --- statements ---
@@ -168,7 +161,7 @@ class Api:
                 "received": statement.received,
                 "ended": statement.ended,
             }
-            for statement in self._warehouse.all()
+            for statement in (*self._warehouse.all(), *self._cluster.commands.all())
         ]
         return json_reply({"statements": statements})
 
@@ -184,6 +177,7 @@ class Api:
             raise _invalid(str(error)) from error
         if "cold_start" in body:
             self._warehouse.stop(float(body["cold_start"]))
+            self._cluster.stop(float(body["cold_start"]))
         return json_reply({})
 
 

@@ -19,6 +19,9 @@ class HttpError(Exception):
         self.message = message
         self.headers = headers or {}
 
+    def body(self) -> dict[str, object]:
+        return {"error_code": self.error_code, "message": self.message, "details": []}
+
 
 class SqlError(Exception):
     """A statement that failed: answered with HTTP 200 and the state FAILED."""

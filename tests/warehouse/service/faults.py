@@ -14,7 +14,7 @@ from typing import Any
 
 _KEYS = {
     "method", "path", "sql", "skip", "count",
-    "status", "retry_after", "body", "html", "delay", "cut", "pending", "fail", "fail_after",
+    "status", "retry_after", "location", "body", "html", "delay", "cut", "pending", "closed", "fail", "fail_after",
 }  # fmt: skip
 
 
@@ -46,8 +46,8 @@ class Faults:
         for spec in specs:
             if unknown := set(spec) - _KEYS:
                 raise ValueError(f"a rule has no key {', '.join(sorted(unknown))}")
-            if spec.get("cut") not in (None, "before", "after"):
-                raise ValueError("cut is before or after")
+            if spec.get("cut") not in (None, "before", "half", "after"):
+                raise ValueError("cut is before, half or after")
             for key in ("path", "sql"):
                 re.compile(spec.get(key, ""))
             rules.append(Rule(spec, spec.get("skip", 0), spec.get("count")))

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
 import signal
 import socket
 import sys
@@ -15,10 +14,12 @@ import time
 from pathlib import Path
 
 from .api import Api
+from .cluster import Cluster
 from .engine import Engine
 from .errors import SqlError
 from .faults import Faults
 from .files import Files
+from .signin import SignIn
 from .statements import Warehouse
 from .web import App, Server
 
@@ -38,6 +39,17 @@ def log(message: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {message}", flush=True)
 
 
+def application(
+    warehouse: Warehouse, cluster: Cluster, files: Files, signin: SignIn, faults: Faults
+) -> App:
+    """All routes."""
+    api = Api(warehouse, cluster, faults)
+    app = App(signin.authorize, api.fault)
+    for part in (api, cluster, files, signin):
+        app.add(part.routes())
+    return app
+
+
 def serve(folder: Path, port: int, jars: Path, conf: dict[str, str], starter: socket.socket) -> int:
     """Runs until SIGTERM. Tells `starter` when it is ready, and ends if that goes away first."""
     lock = (folder / "lock").open("a")
@@ -50,15 +62,11 @@ def serve(folder: Path, port: int, jars: Path, conf: dict[str, str], starter: so
 
     spark = Engine(folder, jars, conf)
     warehouse = Warehouse(spark)
-    faults = Faults()
-    token = "dapi" + secrets.token_hex(16)
-    api = Api(warehouse, faults, token)
-    app = App(api.authorize, api.fault)
-    app.add(api.routes())
-    app.add(Files(spark.catalog).routes())
+    signin = SignIn()
+    app = application(warehouse, Cluster(spark), Files(spark.catalog), signin, Faults())
     server = Server(port, app, log)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    _write_environment(folder, server.server_address[1], token, warehouse.id)
+    _write_environment(folder, server.server_address[1], signin.token, warehouse.id)
     threading.Thread(target=_warm_up, args=(spark, stop), daemon=True).start()
     with contextlib.suppress(OSError):
         starter.sendall(b"ready\n")

@@ -116,6 +116,10 @@ class Warehouse:
         if cold_start is not None:
             self._cold_start = cold_start
         self._up_at = None
+        for statement in self.all():
+            if not statement.done.is_set():
+                statement.error = SqlError(None, "The SQL warehouse was stopped.", "ABORTED")
+                self.cancel(statement)
 
     def start(self) -> None:
         with self._lock:
@@ -131,13 +135,14 @@ class Warehouse:
         schema: str,
         parameters: list[dict[str, Any]],
         fault: dict[str, Any],
+        pool: ThreadPoolExecutor | None = None,
     ) -> Statement:
         self.start()
         statement = Statement(str(uuid.uuid4()), text, catalog, schema, parameters, fault)
         with self._lock:
             self._statements[statement.id] = statement
             self._forget_results()
-        self._pool.submit(self._run, statement)
+        (pool or self._pool).submit(self._run, statement)
         return statement
 
     def get(self, statement_id: str) -> Statement | None:
@@ -162,7 +167,7 @@ class Warehouse:
     def _run(self, statement: Statement) -> None:
         wait = max(0.0, (self._up_at or 0.0) - time.monotonic()) + statement.fault.get("pending", 0)
         if statement.cancelled.wait(wait):
-            statement.end("CANCELED")
+            statement.end("FAILED" if statement.error else "CANCELED")
             return
         statement.state = "RUNNING"
         try:
@@ -174,11 +179,14 @@ class Warehouse:
                 raise _asked(fail)
             if sum(len(cell or "") for row in result.rows for cell in row) > INLINE_BYTES:
                 raise SqlError(None, "Inline byte limit exceeded: a result is larger than 25 MiB.")
+            if statement.fault.get("closed"):
+                statement.end("CLOSED")
+                return
             statement.result = result
             statement.end("SUCCEEDED")
         except SqlError as error:
             if statement.cancelled.is_set():
-                statement.end("CANCELED")
+                statement.end("FAILED" if statement.error else "CANCELED")
                 return
             statement.error = error
             statement.end("FAILED")

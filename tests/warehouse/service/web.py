@@ -58,9 +58,7 @@ def json_reply(value: object, status: int = 200) -> Reply:
 
 
 def error_reply(error: HttpError) -> Reply:
-    reply = json_reply(
-        {"error_code": error.error_code, "message": error.message, "details": []}, error.status
-    )
+    reply = json_reply(error.body(), error.status)
     reply.headers |= error.headers
     return reply
 
@@ -68,7 +66,7 @@ def error_reply(error: HttpError) -> Reply:
 class App:
     """Routes, the sign-in before them, and the faults before that."""
 
-    open_paths = re.compile(r"/_test/.*|/\.well-known/.*")
+    open_paths = re.compile(r"/_test/.*|/\.well-known/.*|/oidc/.*")
 
     def __init__(
         self,
@@ -119,9 +117,11 @@ class _Handler(BaseHTTPRequestHandler):
         app = self.server.app
         reply = None
         try:
-            is_test = app.open_paths.fullmatch(request.path)
+            is_test = request.path.startswith("/_test/")
             request.fault = fault = {} if is_test else app.fault(request)
-            if fault.get("cut") == "before":
+            if fault.get("cut") == "half":
+                self.rfile.read(int(self.headers.get("Content-Length") or 0) // 2)
+            if fault.get("cut") in ("before", "half"):
                 return self._cut()
             if "status" in fault:
                 reply = _fault_reply(fault)
@@ -202,6 +202,8 @@ def _fault_reply(fault: dict[str, Any]) -> Reply:
         reply = error_reply(HttpError(status, code.get(status, "INTERNAL_ERROR"), "on request"))
     if "retry_after" in fault:
         reply.headers["Retry-After"] = str(fault["retry_after"])
+    if "location" in fault:
+        reply.headers["Location"] = fault["location"]
     return reply
 
 
