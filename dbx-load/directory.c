@@ -73,6 +73,16 @@ static void sync_folder(const char *path)
         cannot("write the folder", path);
 }
 
+void directory_sync(const struct load *load, uint32_t oid, uint64_t attempt)
+{
+    char *path = mem_printf("%s/%s/%u-%llu", load->directory, load->start.run, oid,
+                            (unsigned long long)attempt);
+
+    if (!access(path, F_OK)) /* else no file has come */
+        sync_folder(path);
+    free(path);
+}
+
 /* Deletes the statements and manifests of batches that the state does not have as loaded. */
 static void forget_unacknowledged(const struct load *load)
 {
@@ -129,6 +139,8 @@ void directory_batch(const struct load *load, struct batch *b, struct frame *f)
     char *folder = mem_printf("%s/%s", load->directory, load->start.run);
     char *path = mem_printf("%s/%06llu-manifest.json", folder, (unsigned long long)b->number);
 
+    if (b->is_snapshot)
+        directory_sync(load, b->snapshot.oid, b->snapshot.attempt);
     for (unsigned i = 0; i < b->nsteps; i++) {
         write_sql(load, &b->steps[i], &b->steps[i].create, "create");
         write_sql(load, &b->steps[i], &b->steps[i].apply, "apply");

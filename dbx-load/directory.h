@@ -21,6 +21,9 @@ void directory_open(struct load *load);
 int directory_file(const struct load *load, const char *name);
 void directory_close(int fd);
 
+/* Makes the folder of a snapshot's files durable, if there is one. */
+void directory_sync(const struct load *load, uint32_t oid, uint64_t attempt);
+
 /* Writes a batch's statements and manifest; marks its steps as done. */
 void directory_batch(const struct load *load, struct batch *b, struct frame *f);
 

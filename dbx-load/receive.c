@@ -16,26 +16,8 @@
 #include "staging.h"
 #include "table.h"
 #include "unfinished.h"
+#include "uploads.h"
 #include "volume.h"
-
-enum { UPLOADS = 4 }; /* at once: they leave connections to the statements */
-
-/* A file on its way. */
-struct upload {
-    struct receive *r;
-    char *path;
-    int file;
-    uint64_t size;
-    uint64_t number;
-};
-
-/* It is staged when the uploads before it have come to their end. */
-struct staged_range {
-    uint64_t upload; /* the last of them */
-    uint32_t oid;
-    uint64_t attempt;
-    struct range range;
-};
 
 struct receive {
     struct load *load;
@@ -45,10 +27,7 @@ struct receive {
     char *name; /* of the file that is open, or NULL */
     int file;   /* -1: its bytes are not wanted */
     uint64_t size;
-    unsigned uploads;
-    uint64_t sent, oldest[UPLOADS]; /* uploads so far; those under way, 0 for none */
-    struct staged_range *ranges;
-    size_t nranges;
+    struct uploads *uploads;
     uint64_t number; /* of the last batch */
     bool holding;    /* a `load` frame waits for its files */
     struct frame held;
@@ -89,6 +68,7 @@ struct receive *receive_new(struct load *load, int fd, bool may_be_empty)
     r->fd = fd;
     r->file = -1;
     r->in = stream_in_new(fd);
+    r->uploads = uploads_new(load);
     if (!next_frame(r, &f)) {
         if (may_be_empty && !stream_offset(r->in)) {
             receive_free(r);
@@ -113,7 +93,7 @@ void receive_free(struct receive *r)
     if (r->file >= 0)
         close(r->file);
     free(r->name);
-    free(r->ranges);
+    uploads_free(r->uploads);
     free(r);
 }
 
@@ -173,92 +153,6 @@ void receive_open(struct receive *r, struct steps *steps)
 
 /* ------------------------------------------------------------------ files */
 
-/* Notes the ranges of which all uploads are there. */
-static void note_ranges(struct receive *r)
-{
-    struct ledger *l = &r->load->ledger;
-    uint64_t whole = r->sent;
-    size_t n = 0;
-
-    for (unsigned i = 0; i < UPLOADS; i++)
-        if (r->oldest[i] && r->oldest[i] <= whole)
-            whole = r->oldest[i] - 1;
-    while (n < r->nranges && r->ranges[n].upload <= whole) {
-        unfinished_add(l, r->ranges[n].oid, r->ranges[n].attempt, &r->ranges[n].range);
-        n++;
-    }
-    if (!n)
-        return;
-    r->nranges -= n;
-    memmove(r->ranges, r->ranges + n, r->nranges * sizeof *r->ranges);
-    ledger_save(l);
-}
-
-static void uploaded(struct http_request *request)
-{
-    struct upload *u = request->arg;
-    struct receive *r = u->r;
-
-    if (request->status / 100 != 2)
-        http_fail(request, "uploading to the staging volume", VOLUME_RIGHTS);
-    figures_staged(request->size);
-    http_request_free(request);
-    FAILPOINT("after-upload");
-    load_figures[LOAD_UPLOADS].value = --r->uploads;
-    for (unsigned i = 0; i < UPLOADS; i++)
-        if (r->oldest[i] == u->number)
-            r->oldest[i] = 0;
-    free(u->path);
-    free(u);
-    note_ranges(r);
-}
-
-static void put(struct upload *u)
-{
-    struct http_request *request = volume_put(u->path, u->file, u->size);
-
-    FAILPOINT("before-upload");
-    request->done = uploaded;
-    request->arg = u;
-    http_send(u->r->load->http, request);
-}
-
-static void folder_made(struct http_request *request)
-{
-    struct upload *u = request->arg;
-
-    if (request->status / 100 != 2)
-        http_fail(request, "making a folder in the staging volume", VOLUME_RIGHTS);
-    http_request_free(request);
-    put(u);
-}
-
-/* The folder of a snapshot may not be there yet. */
-static void make_folder(struct upload *u)
-{
-    char *folder = mem_printf("%.*s", (int)(strrchr(u->path, '/') - u->path), u->path);
-    struct http_request *request = volume_make_directory(folder);
-
-    request->done = folder_made;
-    request->arg = u;
-    http_send(u->r->load->http, request);
-    free(folder);
-}
-
-static void upload(struct receive *r, int file)
-{
-    struct upload *u = mem_alloc(sizeof *u);
-    unsigned i = 0;
-
-    while (r->oldest[i])
-        i++;
-    load_figures[LOAD_UPLOADS].value = ++r->uploads;
-    r->oldest[i] = ++r->sent;
-    *u = (struct upload){r, purge_path(r->load, r->load->start.run, r->name), file, r->size,
-                         r->sent};
-    strchr(r->name, '/') ? make_folder(u) : put(u);
-}
-
 static void open_file(struct receive *r, struct frame *f)
 {
     if (r->name)
@@ -296,7 +190,7 @@ static void close_file(struct receive *r, struct frame *f)
         directory_close(r->file);
         figures_staged(r->size);
     } else if (r->load->sink == SINK_WAREHOUSE) {
-        upload(r, r->file);
+        uploads_send(r->uploads, r->name, r->file, r->size);
     }
     r->file = -1;
     free(r->name);
@@ -405,16 +299,15 @@ static void prepare(struct receive *r, struct frame *f)
 
 static void take_range(struct receive *r, struct frame *f)
 {
-    struct staged_range range = {.upload = r->sent};
+    uint32_t oid = (uint32_t)frame_uint(f);
+    uint64_t attempt = frame_uint(f);
+    struct range range = {.file = frame_uint(f)};
 
-    range.oid = (uint32_t)frame_uint(f);
-    range.attempt = frame_uint(f);
-    range.range.file = frame_uint(f);
-    range.range.from = frame_uint(f);
-    range.range.to = frame_uint(f);
-    r->ranges = mem_realloc(r->ranges, (r->nranges + 1) * sizeof *r->ranges);
-    r->ranges[r->nranges++] = range;
-    note_ranges(r);
+    range.from = frame_uint(f);
+    range.to = frame_uint(f);
+    if (r->load->sink == SINK_DIRECTORY)
+        directory_sync(r->load, oid, attempt);
+    uploads_add_range(r->uploads, oid, attempt, &range);
 }
 
 /* It is for filters; nothing here waits for one. */
@@ -455,7 +348,7 @@ static void take(struct receive *r, struct frame *f)
 
 bool receive_wants(const struct receive *r)
 {
-    return !r->holding && r->uploads < UPLOADS;
+    return !r->holding && uploads_want(r->uploads);
 }
 
 bool receive_take(struct receive *r, bool readable)
@@ -463,7 +356,7 @@ bool receive_take(struct receive *r, bool readable)
     struct frame f;
 
     while (r->outcome == GOING) {
-        if (r->holding && !r->uploads) {
+        if (r->holding && !uploads_open(r->uploads)) {
             prepare(r, &r->held);
             r->holding = false;
         }
