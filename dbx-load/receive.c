@@ -339,6 +339,8 @@ static void take(struct receive *r, struct frame *f)
         take_message(f);
     } else if (frame_is(f, "end") || frame_is(f, "fail")) {
         take_end(r, f);
+        if (r->outcome == ENDED && r->number && unfinished_forget_others(&r->load->ledger))
+            r->dirty = true;
     } else if (r->load->sink != SINK_SHOW && frame_is(f, "snapshot")) {
         unfinished_begin(&r->load->ledger, f);
     } else if (r->load->sink != SINK_SHOW && frame_is(f, "range")) {

@@ -35,6 +35,26 @@ void unfinished_forget(struct ledger *l, uint32_t oid)
     l->nunfinished = n;
 }
 
+static bool is_begun(const struct ledger *l, uint32_t oid)
+{
+    for (unsigned i = 0; i < l->nunfinished; i++)
+        if (l->unfinished[i].oid == oid && !strcmp(l->unfinished[i].run, l->run))
+            return true;
+    return false;
+}
+
+bool unfinished_forget_others(struct ledger *l)
+{
+    unsigned n = l->nunfinished;
+
+    for (unsigned i = 0; i < l->nunfinished;)
+        if (is_begun(l, l->unfinished[i].oid))
+            i++;
+        else
+            unfinished_forget(l, l->unfinished[i].oid);
+    return l->nunfinished < n;
+}
+
 /* Whether the attempt is the next that the frame goes on from; then it is taken out. */
 static bool is_next(const struct unfinished *u, struct frame *f, unsigned *left)
 {

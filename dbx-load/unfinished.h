@@ -40,6 +40,10 @@ void unfinished_add(struct ledger *l, uint32_t oid, uint64_t attempt, const stru
 /* The table's snapshot is whole, or all are given up (oid 0). */
 void unfinished_forget(struct ledger *l, uint32_t oid);
 
+/* Forgets the attempts of tables that this run, which comes to its end, did not begin to read: they
+ * are not published any more, or were left out. True: there were some. */
+bool unfinished_forget_others(struct ledger *l);
+
 /* Whether a folder of a run, or any if it is NULL, is that of an attempt. */
 bool unfinished_needs(const struct ledger *l, const char *run, const char *folder);
 

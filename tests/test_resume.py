@@ -116,6 +116,14 @@ def test_killed_snapshots_go_on(database, pipeline, assert_equal):
     assert_equal()
 
 
+def test_what_is_not_read_any_more_is_forgotten(database, pipeline):
+    kill(pipeline)
+    database.execute("INSERT INTO bag VALUES ('more')")
+    codes = pipeline.start(extra={"pgcdc-read": ["--once", "--table", "public.bag"]}).wait(60)
+    assert set(codes.values()) == {0}, pipeline.log()
+    assert not unfinished(pipeline)
+
+
 # ---------------------------------------------------------------- the reader alone
 
 
