@@ -39,7 +39,8 @@ static bool check_compute(struct load *load)
                  http_request("GET", mem_printf(c->cluster ? CLUSTER_STATE : WAREHOUSE_STATE, id)));
     json_t *root = r->status == 200 ? json_loadb(r->body.data, r->body.len, 0, NULL) : NULL;
     const char *state = json_string_value(json_object_get(root, "state"));
-    char *what = mem_printf("sign-in, and %s %s: %s", kind, id, state ? state : "no state");
+    char *what =
+        mem_printf("sign-in, and %s %s%s%s", kind, id, state ? ": " : "", state ? state : "");
     char *advice =
         http_token_refused(r) ? mem_strdup(r->advice)
         : r->status == 403 ? mem_printf("it takes %s", c->cluster ? CLUSTER_RIGHT : WAREHOUSE_RIGHT)

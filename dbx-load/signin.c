@@ -163,7 +163,7 @@ static const char *principal_header(void *arg)
     struct signin *s = arg;
     int64_t now = clock_ms();
 
-    if (!s->fetching && now >= s->stale)
+    if (!s->fetching && (now >= s->stale || now >= s->expires))
         fetch(s);
     return now < s->expires ? s->header : NULL;
 }
@@ -172,8 +172,7 @@ static bool principal_refused(void *arg)
 {
     struct signin *s = arg;
 
-    if (!s->fetching)
-        s->stale = s->expires = 0;
+    s->expires = 0; /* also where the next one is on its way: requests wait for that */
     return true;
 }
 

@@ -16,9 +16,12 @@ KILLED = -signal.SIGKILL
 @pytest.fixture
 def cluster(warehouse):
     [cluster] = warehouse.api.request("GET", "/api/2.1/clusters/list")["clusters"]
+    facts = {"cluster_id": cluster["cluster_id"]}
     if cluster["state"] == "TERMINATED":
-        warehouse.api.request("POST", "/api/2.1/clusters/start", {"cluster_id": cluster["cluster_id"]})
-    return cluster["cluster_id"]
+        warehouse.api.request("POST", "/api/2.1/clusters/start", facts)
+    look = f"/api/2.1/clusters/get?cluster_id={facts['cluster_id']}"
+    wait_for(lambda: warehouse.api.request("GET", look)["state"] == "RUNNING", 10, "the cluster")
+    return facts["cluster_id"]
 
 
 @pytest.fixture

@@ -192,6 +192,25 @@ def test_token_is_renewed_in_mid_run_before_it_ends(service, run, tmp_path):
     assert tokens_issued(service) >= 2
 
 
+def test_renewal_that_fails_is_tried_again_when_the_token_ends(service, tmp_path):
+    set_life(service, 4)
+    set_rules(service, {"path": "/oidc/v1/token", "skip": 1, "count": 1, "status": 500})
+    load = Load(tmp_path, {**WAREHOUSE, **principal(service)})
+    process = load.start()
+    process.stdin.write(Stream("c").start().bytes())
+    process.stdin.flush()
+    for _ in range(2):  # when the half of its life is over, and after its end
+        stream = Stream("c")
+        stream.file([(1, "x", 1)])
+        time.sleep(2.2)
+        process.stdin.write(stream.bytes())
+        process.stdin.flush()
+    _, err = process.communicate(Stream("c").end().bytes(), timeout=20)
+    assert process.returncode == 0
+    assert len(err.splitlines()) == 1 and b"could not be renewed yet: HTTP 500" in err
+    assert tokens_issued(service) == 3
+
+
 def test_token_that_is_refused_is_replaced_once(service, run, tmp_path):
     load = Load(tmp_path, {**WAREHOUSE, **principal(service)})
     process = load.start()

@@ -153,6 +153,7 @@ class Api:
     # --- for tests ---
 
     def test_statements(self, request: Request) -> Reply:
+        received = [*self._warehouse.all(), *self._cluster.commands.all()]
         statements = [
             {
                 "statement_id": statement.id,
@@ -161,7 +162,7 @@ class Api:
                 "received": statement.received,
                 "ended": statement.ended,
             }
-            for statement in (*self._warehouse.all(), *self._cluster.commands.all())
+            for statement in sorted(received, key=lambda each: each.received)
         ]
         return json_reply({"statements": statements})
 
