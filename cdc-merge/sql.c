@@ -1,28 +1,16 @@
 #include "sql.h"
 
-#include <string.h>
-
 #include "quote.h"
 #include "sql_columns.h"
 #include "sql_keyed.h"
 #include "sql_keyless.h"
 #include "sql_source.h"
 
-void sql_create(struct buf *sql, const struct sql_place *at, const struct staged *s,
-                const struct sql_property *properties, size_t nproperties)
+void sql_create(struct buf *sql, const struct sql_place *at, const struct staged *s)
 {
     const struct shape *shape = s->shape;
     const char *name, *type;
-    buf_str(sql, "CREATE TABLE ");
-    sql_target(sql, at, s);
-    buf_str(sql, " USING DELTA\nTBLPROPERTIES (");
-    for (size_t i = 0; i < nproperties; i++) {
-        buf_str(sql, i > 0 ? ", " : "");
-        quote_text(sql, properties[i].key, strlen(properties[i].key));
-        buf_str(sql, " = ");
-        quote_text(sql, properties[i].value, strlen(properties[i].value));
-    }
-    buf_str(sql, ")\nAS SELECT ");
+    buf_str(sql, "SELECT ");
     if (s->nfiles == s->first_file) {
         sql_no_rows(sql, shape);
         return;

@@ -19,13 +19,8 @@ struct sql_place {
     const char *folder;  /* … and the run's in it, where the staged files lie */
 };
 
-struct sql_property {
-    const char *key, *value;
-};
-
-/* CREATE TABLE … AS SELECT all that a snapshot staged. */
-void sql_create(struct buf *sql, const struct sql_place *at, const struct staged *s,
-                const struct sql_property *properties, size_t nproperties);
+/* All that a snapshot staged: the query that a new table is made from. */
+void sql_create(struct buf *sql, const struct sql_place *at, const struct staged *s);
 
 /* Make an existing table what a snapshot staged; rows that it lacks go. A log gets it added. */
 void sql_replace(struct buf *sql, const struct sql_place *at, const struct staged *s);

@@ -105,30 +105,34 @@ static void put_columns(struct buf *json, const struct shape *s)
     buf_str(json, "}}");
 }
 
+struct property {
+    const char *key, *value;
+};
+
 enum { MAX_PROPERTIES = 8 };
 
 /* What a table that we make says of itself. `source` and `columns` are buffers for the texts. */
 static size_t make_properties(const struct step_options *o, const struct shape *s,
-                              const char *snapshot, struct sql_property *p, struct buf *source,
+                              const char *snapshot, struct property *p, struct buf *source,
                               struct buf *columns)
 {
     size_t n = 0;
     buf_printf(source, "%s/%s", o->start->source.system, o->start->source.database);
     put_columns(columns, s);
-    p[n++] = (struct sql_property){"pgcdc.pipeline", o->start->pipeline};
-    p[n++] = (struct sql_property){"pgcdc.source", source->data};
-    p[n++] = (struct sql_property){"pgcdc.table", s->source};
-    p[n++] = (struct sql_property){"pgcdc.mode", s->kind == LOG ? "append" : "merge"};
-    p[n++] = (struct sql_property){"pgcdc.deletes", s->soft ? "soft" : "hard"};
-    p[n++] = (struct sql_property){"pgcdc.columns", columns->data};
+    p[n++] = (struct property){"pgcdc.pipeline", o->start->pipeline};
+    p[n++] = (struct property){"pgcdc.source", source->data};
+    p[n++] = (struct property){"pgcdc.table", s->source};
+    p[n++] = (struct property){"pgcdc.mode", s->kind == LOG ? "append" : "merge"};
+    p[n++] = (struct property){"pgcdc.deletes", s->soft ? "soft" : "hard"};
+    p[n++] = (struct property){"pgcdc.columns", columns->data};
     if (snapshot)
-        p[n++] = (struct sql_property){"pgcdc.batch", snapshot};
+        p[n++] = (struct property){"pgcdc.batch", snapshot};
     if (needs_column_mapping(s))
-        p[n++] = (struct sql_property){"delta.columnMapping.mode", "name"};
+        p[n++] = (struct property){"delta.columnMapping.mode", "name"};
     return n;
 }
 
-static void pack_properties(msgpack_packer *pk, const struct sql_property *p, size_t n)
+static void pack_properties(msgpack_packer *pk, const struct property *p, size_t n)
 {
     pack_str(pk, "properties");
     msgpack_pack_map(pk, n);
@@ -145,7 +149,7 @@ void step_pack(msgpack_packer *pk, const struct step_options *o, const struct st
 {
     const struct sql_place place = {o->catalog, o->staging, o->folder};
     const struct shape *shape = s->shape;
-    struct sql_property properties[MAX_PROPERTIES];
+    struct property properties[MAX_PROPERTIES];
     struct buf source = {0}, columns = {0}, sql = {0};
     size_t n = make_properties(o, shape, snapshot, properties, &source, &columns);
     bool applies = snapshot || s->nfiles > 0 || s->cleared;
@@ -176,7 +180,7 @@ void step_pack(msgpack_packer *pk, const struct step_options *o, const struct st
         defaults_pack(pk, s);
     if (snapshot) {
         pack_folders(pk, o, s);
-        sql_create(&sql, &place, s, properties, n);
+        sql_create(&sql, &place, s);
         pack_str(pk, "create");
         pack_statement(pk, &sql);
         buf_clear(&sql);

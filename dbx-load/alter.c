@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clustering.h"
 #include "colmap.h"
 #include "names.h"
 #include "quote.h"
@@ -249,6 +250,8 @@ char *alter_prepare_sql(struct table *t, const struct step *s)
 
     if (c->kind == CHANGE_RENAME || c->kind == CHANGE_DROP)
         sql = table_mapping_sql(t);
+    if (!sql && c->kind == CHANGE_DROP)
+        sql = clustering_release_sql(t, c->name);
     if (c->kind == CHANGE_WIDEN)
         sql = table_widening_sql(t);
     if (!sql && (c->kind == CHANGE_WIDEN || c->kind == CHANGE_ADD))

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "create.h"
 #include "fail.h"
 #include "msg.h"
 #include "spool.h"
@@ -122,12 +123,9 @@ void directory_open(struct load *load)
     free(path);
 }
 
-static void write_sql(const struct load *load, const struct step *s, const struct fragments *sql,
-                      const char *what)
+/* Frees the statement. */
+static void write_sql(const struct load *load, const struct step *s, char *text, const char *what)
 {
-    if (!sql->n)
-        return;
-    char *text = batch_sql(sql, load->permit_path);
     write_file(mem_printf("%s/%s/%06llu-%03u-%s.sql", load->directory, load->start.run,
                           (unsigned long long)s->batch->number, s->index, what),
                text, strlen(text));
@@ -142,9 +140,12 @@ void directory_batch(const struct load *load, struct batch *b, struct frame *f)
     if (b->is_snapshot)
         directory_sync(load, b->snapshot.oid, b->snapshot.attempt);
     for (unsigned i = 0; i < b->nsteps; i++) {
-        write_sql(load, &b->steps[i], &b->steps[i].create, "create");
-        write_sql(load, &b->steps[i], &b->steps[i].apply, "apply");
-        b->steps[i].done = true;
+        struct step *s = &b->steps[i];
+        if (s->create.n)
+            write_sql(load, s, create_sql(load, s), "create");
+        if (s->apply.n)
+            write_sql(load, s, batch_sql(&s->apply, load->permit_path), "apply");
+        s->done = true;
     }
     sync_folder(folder);
     int fd = create(path);
@@ -159,11 +160,9 @@ void directory_batch(const struct load *load, struct batch *b, struct frame *f)
     free(folder);
 }
 
-static void show_sql(const struct load *load, const struct fragments *sql, const char *when)
+/* Frees the statement. */
+static void show_sql(char *text, const char *when)
 {
-    if (!sql->n)
-        return;
-    char *text = batch_sql(sql, load->permit_path);
     printf("-- %s\n%s;\n", when, text);
     free(text);
 }
@@ -180,9 +179,12 @@ void directory_show(const struct load *load, const struct batch *b)
         const struct step *s = &b->steps[i];
         printf("-- %s to %s.%s.%s: %llu rows in %u files\n", s->source, s->catalog, s->schema,
                s->name, (unsigned long long)s->rows, s->nfiles);
-        show_sql(load, &s->create, "where the table does not exist");
-        show_sql(load, &s->apply, s->create.n ? "where it exists" : "apply");
-        if (!s->apply.n)
+        if (s->create.n)
+            show_sql(create_sql(load, s), "where the table does not exist");
+        if (s->apply.n)
+            show_sql(batch_sql(&s->apply, load->permit_path),
+                     s->create.n ? "where it exists" : "apply");
+        else
             printf("-- only its columns change\n");
     }
     if (fflush(stdout))

@@ -18,6 +18,8 @@ struct load {
     const char *directory; /* of --to-dir */
     unsigned jobs;         /* tables at once */
     bool adopt, keep_staged;
+    unsigned nproperties;
+    struct property *properties; /* of --table-properties, for tables that are made */
 
     struct http *http; /* NULL but for SINK_WAREHOUSE */
     struct compute compute;

@@ -12,6 +12,7 @@
 #include "cli.h"
 #include "compute.h"
 #include "config.h"
+#include "create.h"
 #include "directory.h"
 #include "fail.h"
 #include "figures.h"
@@ -37,6 +38,8 @@ static const char help[] =
     "  --jobs N           tables at once (8)\n"
     "  --retry-for TIME   how long to try again while the service does not answer (10min)\n"
     "  --adopt            take over tables that exist and were not made by a pipeline\n"
+    "  --table-properties K=V\n"
+    "                     give tables that it makes this property; repeatable\n"
     "  --keep-staged      leave the staged files in the volume\n"
     "  --to-dir DIR       write files and SQL there instead; acknowledge into the state\n"
     "  --dry-run          print the SQL instead; acknowledge nothing\n" CLI_HELP;
@@ -50,6 +53,7 @@ enum {
     JOBS,
     RETRY_FOR,
     ADOPT,
+    TABLE_PROPERTIES,
     KEEP_STAGED,
     TO_DIR,
     DRY_RUN
@@ -67,6 +71,7 @@ static const struct option options[] = {
     {"jobs", required_argument, NULL, JOBS},
     {"retry-for", required_argument, NULL, RETRY_FOR},
     {"adopt", no_argument, NULL, ADOPT},
+    {"table-properties", required_argument, NULL, TABLE_PROPERTIES},
     {"keep-staged", no_argument, NULL, KEEP_STAGED},
     {"to-dir", required_argument, NULL, TO_DIR},
     {"dry-run", no_argument, NULL, DRY_RUN},
@@ -111,6 +116,9 @@ static void parse(struct arguments *a, struct load *load, int argc, char **argv)
             break;
         case ADOPT:
             load->adopt = true;
+            break;
+        case TABLE_PROPERTIES:
+            create_option(load, optarg);
             break;
         case KEEP_STAGED:
             load->keep_staged = true;
@@ -230,6 +238,7 @@ static void load_free(struct load *load)
     free(load->namespace);
     free(load->staging);
     free(load->permit_path);
+    free(load->properties);
 }
 
 int main(int argc, char **argv)

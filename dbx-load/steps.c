@@ -5,6 +5,7 @@
 
 #include "alter.h"
 #include "colmap.h"
+#include "create.h"
 #include "fail.h"
 #include "failpoint.h"
 #include "figures.h"
@@ -243,7 +244,7 @@ static void proceed(struct table *t)
     }
     if (!t->exists) {
         if (step->create.n)
-            ask(t, FILL, batch_sql(&step->create, load->permit_path));
+            ask(t, FILL, create_sql(load, step));
         else if (ledger_snapshot(&load->ledger, step->oid)) /* which filled it once */
             fail(EX_CONFIG,
                  "%s is gone, or has another name with cdc-merge --prefix: put it back, or move "
@@ -252,7 +253,7 @@ static void proceed(struct table *t)
         else if (!step->apply.n) /* its rows are still to come, or it has none */
             step_done(t);
         else
-            ask(t, CREATE, table_create_sql(t, step));
+            ask(t, CREATE, create_sql(load, step));
         return;
     }
     if (!t->read) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "clustering.h"
 #include "colmap.h"
 #include "fail.h"
 #include "msg.h"
@@ -149,6 +150,8 @@ void table_take_change(struct table *t)
         add_columns(t, c);
     t->moved = c->kind == CHANGE_TEXTS;
     t->filled = c->kind == CHANGE_FILL;
+    if (c->kind == CHANGE_RENAME && clustering_is_on(t)) /* by another name now, perhaps */
+        table_forget(t);
 }
 
 bool table_made_by(const struct table *t, const struct step *s)
@@ -266,36 +269,11 @@ char *table_schema_sql(const struct step *s)
     return b.data;
 }
 
-static void column_list(struct buf *b, const struct load_column *columns, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++) {
-        if (i)
-            buf_str(b, ", ");
-        quote_name(b, columns[i].name);
-        buf_printf(b, " %s", columns[i].type);
-    }
-}
-
-static void property_pair(struct buf *b, const char *key, const char *value)
+void table_put_property(struct buf *b, const char *key, const char *value)
 {
     quote_text(b, key, strlen(key));
     buf_str(b, " = ");
     quote_text(b, value, strlen(value));
-}
-
-char *table_create_sql(const struct table *t, const struct step *s)
-{
-    struct buf b = {0};
-
-    buf_printf(&b, "CREATE TABLE %s (", t->name);
-    column_list(&b, s->columns, s->ncolumns);
-    buf_str(&b, ") USING DELTA TBLPROPERTIES (");
-    for (unsigned i = 0; i < s->nproperties; i++) {
-        buf_str(&b, i ? ", " : "");
-        property_pair(&b, s->properties[i].key, s->properties[i].value);
-    }
-    buf_char(&b, ')');
-    return b.data;
 }
 
 /* Sets those of the properties that the step has. */
@@ -311,7 +289,7 @@ static char *set_properties_sql(const struct table *t, const struct step *s,
         if (!value)
             continue;
         buf_str(&b, comma);
-        property_pair(&b, keys[i], value);
+        table_put_property(&b, keys[i], value);
         comma = ", ";
     }
     buf_char(&b, ')');
@@ -343,7 +321,7 @@ char *table_set_sql(const struct table *t, const char *key, const char *value)
     struct buf b = {0};
 
     buf_printf(&b, "ALTER TABLE %s SET TBLPROPERTIES (", t->name);
-    property_pair(&b, key, value);
+    table_put_property(&b, key, value);
     buf_char(&b, ')');
     return b.data;
 }
@@ -399,7 +377,7 @@ char *table_features_sql(struct table *t, const struct step *s)
             buf_str(&b, ", ");
         else
             buf_printf(&b, "ALTER TABLE %s SET TBLPROPERTIES (", t->name);
-        property_pair(&b, needs[i].feature, "supported");
+        table_put_property(&b, needs[i].feature, "supported");
     }
     if (b.len)
         buf_char(&b, ')');

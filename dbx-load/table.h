@@ -77,13 +77,15 @@ void table_require_mode(const struct table *t, const struct step *s);
 bool table_deletes_differ(const struct table *t, const struct step *s);
 bool table_has_marked(const struct table *t, const struct step *s);
 
+/* 'key' = 'value' */
+void table_put_property(struct buf *b, const char *key, const char *value);
+
 /* Statements; free() them. */
 char *table_rename_sql(const char *from, const char *to); /* both quoted in full */
 char *table_describe_sql(const struct table *t);
 char *table_properties_sql(const struct table *t);
 char *table_history_sql(const struct table *t, unsigned limit);
 char *table_schema_sql(const struct step *s);
-char *table_create_sql(const struct table *t, const struct step *s);
 char *table_adopt_sql(const struct table *t, const struct step *s);
 char *table_delete_marked_sql(const struct table *t);                 /* of marked rows */
 char *table_deletes_sql(const struct table *t, const struct step *s); /* notes the step's kind */

@@ -11,7 +11,7 @@ import msgpack
 import pyarrow
 import pyarrow.parquet
 
-from lib.databricks import literal, quote
+from lib.databricks import quote
 from lib.pipeline import BIN
 
 _runs = itertools.count(1)
@@ -138,12 +138,7 @@ class Stream:
             **shape, "key": list(key), "files": files, "rows": len(rows), "apply": apply,
         }  # fmt: skip
         if snapshot_of:
-            pairs = ", ".join(f"{literal(k)} = {literal(v)}" for k, v in shape["properties"].items())
-            step["create"] = [
-                f"CREATE TABLE {table} USING DELTA TBLPROPERTIES ({pairs})"
-                f" AS SELECT id, v, _cdc_lsn FROM {before}",
-                after,
-            ]
+            step["create"] = [f"SELECT id, v, _cdc_lsn FROM {before}", after]
         return step
 
     def definition(self, name, columns=(), snapshot_of=None):

@@ -131,6 +131,14 @@ def convert(frames, *options, catalog="cat"):
     return Output(out)
 
 
+def make(step):
+    """What goes before the query that fills a new table."""
+    properties = ", ".join(
+        f"{databricks.literal(k)} = {databricks.literal(v)}" for k, v in step["properties"].items()
+    )
+    return f"CREATE TABLE {databricks.quote(*step['table'])} TBLPROPERTIES ({properties}) AS "
+
+
 class Loader:
     """Puts an Output into a warehouse, statement by statement, as it says."""
 
@@ -166,9 +174,11 @@ class Loader:
                 self.api.query(
                     "CREATE SCHEMA IF NOT EXISTS " + databricks.quote(table[0], table[1])
                 )
-                form = "apply" if table in self.tables else "create"
+                if table in self.tables:
+                    statements.append(permit.join(step["apply"]))
+                else:
+                    statements.append(make(step) + permit.join(step["create"]))
                 self.tables.add(table)
-                statements.append(permit.join(step[form]))
                 self.api.query(statements[-1])
         return statements
 

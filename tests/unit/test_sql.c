@@ -218,7 +218,7 @@ static void test_every_statement_reads_the_permit(void **state)
                 s->cleared = !files;
                 buf_clear(&sql);
                 if (statement == 0)
-                    sql_create(&sql, &place, s, NULL, 0);
+                    sql_create(&sql, &place, s);
                 else if (statement == 1)
                     sql_replace(&sql, &place, s);
                 else
@@ -246,15 +246,13 @@ static void test_bounds_of_texts_are_quoted_and_short(void **state)
     assert_false(has("BETWEEN"));
 }
 
-static void test_a_table_of_a_snapshot_says_whose_it_is(void **state)
+static void test_a_new_table_is_made_from_all_that_is_staged(void **state)
 {
     (void)state;
     struct staged *s = begin("it", 1);
-    static const struct sql_property properties[] = {{"pgcdc.batch", "run-1"}, {"a'b", "c\\d"}};
     buf_clear(&sql);
-    sql_create(&sql, &place, s, properties, 2);
-    assert_true(has("TBLPROPERTIES ('pgcdc.batch' = 'run-1', 'a\\'b' = 'c\\\\d')"));
-    assert_true(has("AS SELECT s.c1 AS `n1`, s.c2 AS `n2`, s._cdc_lsn"));
+    sql_create(&sql, &place, s);
+    assert_true(has("SELECT s.c1 AS `n1`, s.c2 AS `n2`, s._cdc_lsn"));
 }
 
 int main(void)
@@ -275,7 +273,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_every_statement_reads_the_permit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bounds_of_texts_are_quoted_and_short, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(test_a_table_of_a_snapshot_says_whose_it_is, set_up,
+        cmocka_unit_test_setup_teardown(test_a_new_table_is_made_from_all_that_is_staged, set_up,
                                         tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
