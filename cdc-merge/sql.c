@@ -52,3 +52,20 @@ void sql_change(struct buf *sql, const struct sql_place *at, const struct staged
 {
     kinds[s->shape->kind].change(sql, at, s);
 }
+
+struct sql_written sql_written(const struct staged *s, bool replace)
+{
+    struct sql_written w = {0, SQL_ANY};
+    uint64_t rows = 0;
+
+    for (size_t i = s->first_file; i < s->nfiles; i++)
+        rows += s->files[i].rows;
+    if (s->shape->kind == MULTISET || s->nearlier) /* what is read there is counted by SQL */
+        return w;
+    if (replace || s->shape->kind == LOG)
+        w.least = rows;
+    /* Where deletes are soft, rows that are no more are updated as well. */
+    if (!(s->shape->soft && (replace || s->cleared)))
+        w.most = rows;
+    return w;
+}

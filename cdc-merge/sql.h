@@ -25,6 +25,14 @@ void sql_create(struct buf *sql, const struct sql_place *at, const struct staged
 /* Make an existing table what a snapshot staged; rows that it lacks go. A log gets it added. */
 void sql_replace(struct buf *sql, const struct sql_place *at, const struct staged *s);
 
+/* How many rows one run of the statement inserts and updates in all, by the engine's count,
+ * whatever the table has: of sql_replace or, if not `replace`, of sql_change. */
+#define SQL_ANY UINT64_MAX
+struct sql_written {
+    uint64_t least, most; /* 0 and SQL_ANY if nothing is known */
+};
+struct sql_written sql_written(const struct staged *s, bool replace);
+
 /* Apply the changes of a batch. Harmless to repeat for a table that has a key there. */
 void sql_change(struct buf *sql, const struct sql_place *at, const struct staged *s);
 

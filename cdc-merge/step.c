@@ -144,6 +144,15 @@ static void pack_properties(msgpack_packer *pk, const struct property *p, size_t
 
 /* ---- the step ---- */
 
+static void pack_written(msgpack_packer *pk, struct sql_written written)
+{
+    pack_str(pk, "written");
+    msgpack_pack_array(pk, written.most == SQL_ANY ? 1 : 2);
+    msgpack_pack_uint64(pk, written.least);
+    if (written.most != SQL_ANY)
+        msgpack_pack_uint64(pk, written.most);
+}
+
 void step_pack(msgpack_packer *pk, const struct step_options *o, const struct staged *s,
                const char *snapshot)
 {
@@ -154,7 +163,7 @@ void step_pack(msgpack_packer *pk, const struct step_options *o, const struct st
     size_t n = make_properties(o, shape, snapshot, properties, &source, &columns);
     bool applies = snapshot || s->nfiles > 0 || s->cleared;
 
-    msgpack_pack_map(pk, 10u + (s->defaults != NULL) + (snapshot ? 2u : 0u) + applies);
+    msgpack_pack_map(pk, 10u + (s->defaults != NULL) + (snapshot ? 2u : 0u) + 2u * applies);
     pack_str(pk, "table");
     msgpack_pack_array(pk, 3);
     pack_str(pk, o->catalog);
@@ -191,6 +200,7 @@ void step_pack(msgpack_packer *pk, const struct step_options *o, const struct st
     if (applies) {
         pack_str(pk, "apply");
         pack_statement(pk, &sql);
+        pack_written(pk, sql_written(s, snapshot != NULL));
     }
     buf_free(&source);
     buf_free(&columns);

@@ -168,10 +168,21 @@ static void unpack_properties(struct batch *b, struct frame *f, struct step *s)
     }
 }
 
+static void unpack_written(struct frame *f, struct step *s)
+{
+    unsigned n = frame_array(f);
+
+    if (n != 1 && n != 2)
+        frame_bad(f, "the rows that are written are not the least and the most");
+    s->least = frame_uint(f);
+    s->most = n == 2 ? frame_uint(f) : UINT64_MAX;
+}
+
 static void unpack_step(struct batch *b, struct frame *f, struct step *s)
 {
     size_t len;
 
+    s->most = UINT64_MAX;
     for (unsigned n = frame_map(f); n; n--) {
         const char *key = frame_str(f, &len);
         if (is(key, len, "table")) {
@@ -209,6 +220,8 @@ static void unpack_step(struct batch *b, struct frame *f, struct step *s)
             s->create.text = texts(b, f, &s->create.n);
         } else if (is(key, len, "apply")) {
             s->apply.text = texts(b, f, &s->apply.n);
+        } else if (is(key, len, "written")) {
+            unpack_written(f, s);
         } else {
             frame_any(f);
         }

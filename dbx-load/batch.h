@@ -56,6 +56,7 @@ struct step {
     const char **folders; /* RUN/NAME, of a snapshot's attempts: all files there */
     uint64_t rows;
     struct fragments create, apply; /* without apply: only the shape is to be applied */
+    uint64_t least, most;           /* rows that apply inserts and updates, whenever it is run */
 
     /* Progress that is in the state. */
     bool done;

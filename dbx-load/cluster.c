@@ -340,7 +340,8 @@ bool cluster_parse(struct statement *s, const char *body, size_t len)
         if (json_is_true(json_object_get(results, "truncated")))
             fail(EX_CONFIG, "the cluster sends a part of a result only; a SQL warehouse sends all");
         s->rows = take_rows(json_object_get(results, "data"));
-        figures_changed_rows(json_object_get(results, "schema"), json_array_get(s->rows, 0));
+        s->written =
+            figures_changed_rows(json_object_get(results, "schema"), json_array_get(s->rows, 0));
     }
     json_decref(root);
     return true;

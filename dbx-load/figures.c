@@ -72,7 +72,7 @@ void figures_statement(const char *sql, int64_t ms)
     load_figures[LOAD_STATEMENT_TIME + kind].value += (uint64_t)ms * 1000;
 }
 
-void figures_changed_rows(const json_t *columns, const json_t *row)
+int64_t figures_changed_rows(const json_t *columns, const json_t *row)
 {
     static const struct {
         const char *column;
@@ -80,12 +80,19 @@ void figures_changed_rows(const json_t *columns, const json_t *row)
     } counts[] = {{"num_inserted_rows", LOAD_ROWS_INSERTED},
                   {"num_updated_rows", LOAD_ROWS_UPDATED},
                   {"num_deleted_rows", LOAD_ROWS_DELETED}};
+    int64_t written = -1;
 
     for (size_t i = 0; i < json_array_size(columns); i++) {
         const char *name = json_string_value(json_object_get(json_array_get(columns, i), "name"));
         const char *text = json_string_value(json_array_get(row, i));
-        for (size_t k = 0; name && text && k < sizeof counts / sizeof *counts; k++)
-            if (!strcmp(name, counts[k].column))
-                load_figures[counts[k].figure].value += strtoull(text, NULL, 10);
+        for (size_t k = 0; name && text && k < sizeof counts / sizeof *counts; k++) {
+            if (strcmp(name, counts[k].column))
+                continue;
+            int64_t rows = strtoll(text, NULL, 10);
+            load_figures[counts[k].figure].value += (uint64_t)rows;
+            if (counts[k].figure != LOAD_ROWS_DELETED)
+                written = rows + (written < 0 ? 0 : written);
+        }
     }
+    return written;
 }

@@ -37,7 +37,8 @@ void figures_staged(uint64_t bytes);
 void figures_statement(const char *sql, int64_t ms);
 
 /* The columns of a result, objects with a name, and its first row, of strings, which may be
- * missing: they may say how many rows the statement changed. */
-void figures_changed_rows(const json_t *columns, const json_t *row);
+ * missing: they may say how many rows the statement changed. Returns how many it inserted and
+ * updated, -1 if they don't say that. */
+int64_t figures_changed_rows(const json_t *columns, const json_t *row);
 
 #endif

@@ -37,6 +37,7 @@ struct statement {
     char *message;     /* of the error, in one line, shortened */
     char sql_state[6]; /* "" for none */
     json_t *rows;      /* the whole result: an array of arrays of strings or null */
+    int64_t written;   /* rows that it inserted and updated, as the service says; -1: it does not */
 
     struct http *http;
     char *sql;

@@ -409,6 +409,7 @@ static void succeeded(struct table *t, struct statement *st)
         step_done(t);
         return;
     case APPLY:
+        table_require_rows(t, t->step, st);
         step_done(t);
         return;
     }

@@ -215,6 +215,30 @@ void table_require_mode(const struct table *t, const struct step *s)
              t->name, have, step_mode(s));
 }
 
+bool table_has_rows(const struct step *s, const struct statement *st)
+{
+    return st->written < 0 || (uint64_t)st->written >= s->least;
+}
+
+/* More are no error: the engine may count rows twice when it repeats a part of its work. */
+void table_require_rows(const struct table *t, const struct step *s, const struct statement *st)
+{
+    unsigned long long written = (unsigned long long)st->written;
+
+    if (!table_has_rows(s, st))
+        fail(EX_DATAERR,
+             "%s: the warehouse says that it wrote %llu rows, and %llu are staged (batch %llu, "
+             "statement %s): the next start applies them again; if it says the same, look that "
+             "statement up in the history of queries",
+             t->name, written, (unsigned long long)s->least, (unsigned long long)s->batch->number,
+             st->id);
+    if (st->written >= 0 && written > s->most)
+        msg_warn("%s: the warehouse says that it wrote %llu rows, and %llu are staged (batch %llu, "
+                 "statement %s): see whether several rows have the same key",
+                 t->name, written, (unsigned long long)s->most,
+                 (unsigned long long)s->batch->number, st->id);
+}
+
 static bool is_soft(const char *deletes)
 {
     return deletes && !strcmp(deletes, "soft");

@@ -127,8 +127,9 @@ bool warehouse_parse(struct statement *s, const char *body, size_t len)
             fail(EX_TEMPFAIL, "the service sent a part of a result only statement=%s", id);
         if (strcmp(name, "CLOSED"))
             take_rows(s, json_object_get(root, "result"));
-        figures_changed_rows(json_object_get(json_object_get(manifest, "schema"), "columns"),
-                             json_array_get(s->rows, 0));
+        s->written =
+            figures_changed_rows(json_object_get(json_object_get(manifest, "schema"), "columns"),
+                                 json_array_get(s->rows, 0));
     }
     json_decref(root);
     return true;

@@ -520,6 +520,26 @@ def test_dry_run(load, catalog):
     assert not os.path.exists(load.state)
 
 
+# ---------------------------------------------------------------- rows
+
+
+def test_rows_that_the_warehouse_says_it_wrote(load, catalog, rows, staged):
+    """Fewer than were staged are an error, again and again, until it is right."""
+    stream = first(catalog)
+    step = stream.step("t", [(3, "three", 110), (4, "four", 110)])
+    stream.batch(2, 100, 120, {**step, "written": [1, 1]})
+    code, _, err = load.run(stream.end())
+    assert code == 0 and " wrote 2 rows, and 1 are staged" in err
+    stream = later(catalog)
+    step = stream.step("t", [(3, "drei", 130), (5, "fünf", 130)])
+    stream.batch(3, 120, 140, {**step, "written": [3]})
+    words = ("`t`: the warehouse says that it wrote 2 rows, and 3 are staged", "batch 3, statement ")
+    refused(load.run(stream.end()), 65, *words)
+    words = ("wrote 0 rows, and 3 are staged",)  # they are there
+    refused(load.run(later(catalog).end()), 65, *words)
+    assert state.position(load.state, "applied") == 120
+
+
 # ---------------------------------------------------------------- --check
 
 

@@ -280,6 +280,19 @@ def test_a_snapshot_of_events_is_appended_and_nothing_goes():
     assert step["apply"][0].startswith("INSERT INTO")
 
 
+def test_how_much_a_statement_writes():
+    upsert, clear = ["upsert", 9, 100, 1, 7, ["1", None], None], ["clear", 9, 90, 1, 7]
+    event = ["event", 9, 100, 0, 7, "r", ["1", None]]
+    assert merged(upsert)[1]["written"] == [0, 1]
+    assert merged(clear, upsert)[1]["written"] == [0, 1]
+    assert merged(upsert, snapshot=True)[1]["written"] == [1, 1]
+    assert merged(upsert, deletes="soft")[1]["written"] == [0, 1]
+    # what is not in the source any more is updated, too
+    assert merged(clear, upsert, deletes="soft")[1]["written"] == [0]
+    assert merged(upsert, deletes="soft", snapshot=True)[1]["written"] == [1]
+    assert merged(event, mode="append")[1]["written"] == [1, 1]
+
+
 def test_soft_deletes_delete_nothing():
     retired = ["retire", 9, 100, 1, 7, ["1", UNCHANGED], None]
     rows, step = merged(["clear", 9, 90, 1, 7], retired, deletes="soft")

@@ -255,6 +255,33 @@ static void test_a_new_table_is_made_from_all_that_is_staged(void **state)
     assert_true(has("SELECT s.c1 AS `n1`, s.c2 AS `n2`, s._cdc_lsn"));
 }
 
+static void assert_writes(const struct staged *s, bool replace, uint64_t least, uint64_t most)
+{
+    struct sql_written w = sql_written(s, replace);
+    assert_int_equal(w.least, least);
+    assert_true(w.most == most);
+}
+
+static void test_how_much_a_statement_writes(void **state)
+{
+    (void)state;
+    struct staged *s = begin("it", 1);
+    staged_add_file(s, mem_strdup("2.parquet"));
+    s->files[1].rows = 4;
+    assert_writes(s, false, 0, 5);
+    assert_writes(s, true, 5, 5);
+    s->first_file = 1;
+    assert_writes(s, true, 4, 4);
+    s->nearlier = 1; /* some of them are only keys */
+    assert_writes(s, true, 0, SQL_ANY);
+    s->nearlier = 0;
+    tear_down(NULL);
+    set_up(NULL);
+    s = begin("it", 0);
+    assert_writes(s, false, 0, SQL_ANY);
+    assert_writes(s, true, 0, SQL_ANY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -275,6 +302,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_new_table_is_made_from_all_that_is_staged, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_how_much_a_statement_writes, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
