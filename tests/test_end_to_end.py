@@ -37,7 +37,7 @@ def test_pgbench_across_the_snapshot(database, make_pipeline, assert_equal):
     )
     load = pgbench(database, "-c", str(CLIENTS), "-t", str(TRANSACTIONS), "-R", "1100", "-n")
     wait_for(lambda: database.value("SELECT count(*) FROM pgbench_history"), 30, "pgbench at work")
-    pipeline = make_pipeline(options={"pgcdc-read": ["--create-slot"]})
+    pipeline = make_pipeline(vectors=True, options={"pgcdc-read": ["--create-slot"]})
     pipeline.start()
     wait_for(lambda: len(snapshots(pipeline)) == 4, 60, "four snapshots")
     assert load.poll() is None, "pgbench has ended before the snapshot"
@@ -97,7 +97,7 @@ def test_once_ends_when_everything_is_loaded(database, make_pipeline, assert_equ
     database.execute(
         "CREATE TABLE t (id int PRIMARY KEY, v text)", "CREATE PUBLICATION pub FOR TABLE t"
     )
-    pipeline = make_pipeline(options={"pgcdc-read": ["--create-slot"]})
+    pipeline = make_pipeline(vectors=True, options={"pgcdc-read": ["--create-slot"]})
     for i in range(3):
         database.execute(f"INSERT INTO t SELECT {i} * 1000 + g, 'x' FROM generate_series(1, 500) g")
         lsn = database.lsn()

@@ -19,6 +19,8 @@ STAGES = ("pgcdc-read", "cdc-batch", "cdc-merge", "dbx-load")
 # What a stage may exit with when another one was killed, or a server was away: try again.
 TRY_AGAIN = (0, 69, 75, -signal.SIGKILL)
 
+WITHOUT_VECTORS = "delta.enableDeletionVectors=false"
+
 _running = set()
 
 
@@ -50,10 +52,11 @@ class Pipeline:
     """One pipeline with its state folder; stages are known by their program's name.
 
     options: extra arguments per stage. environments: extra variables per stage, e.g. a failpoint.
+    vectors: deletion vectors, which make a MERGE of a few rows a third dearer in local Spark.
     """
 
     def __init__(self, folder, *, conninfo, slot, publication, catalog, environment=None,
-                 options=None, environments=None, bin_folder=BIN):  # fmt: skip
+                 options=None, environments=None, bin_folder=BIN, vectors=False):  # fmt: skip
         self.folder = str(folder)
         self.state = os.path.join(self.folder, "state")
         self.environment = {**os.environ, **(environment or {}), "CDC_STATE": self.state}
@@ -62,6 +65,7 @@ class Pipeline:
         arguments = {
             "pgcdc-read": ["--slot", slot, "--publication", publication, "-d", conninfo],
             "cdc-merge": ["--catalog", catalog],
+            "dbx-load": [] if vectors else ["--table-properties", WITHOUT_VECTORS],
         }
         self.commands = {
             stage: [
