@@ -233,3 +233,71 @@ def test_masked_column_arrives_masked(environment, database, catalog, warehouse,
     rows = warehouse.api.rows(f"SELECT id, name, email FROM `{catalog}`.public.customer")
     assert {int(number): (name, email) for number, name, email in rows} == expected
     assert expected[51] == ("nobody", None)
+
+
+def test_airbyte_connection_is_continued_with_its_slot_and_views(
+    environment, database, catalog, warehouse
+):
+    """Airbyte has stopped somewhere; models find its columns in views, and nothing is missing."""
+
+    def query(statement):
+        return warehouse.api.query(statement.replace("CATALOG", f"`{catalog}`"))
+
+    example = EXAMPLES / "from-airbyte"
+    query("CREATE SCHEMA CATALOG.public")
+    query(
+        """CREATE TABLE CATALOG.public.customer (_airbyte_raw_id STRING,
+            _airbyte_extracted_at TIMESTAMP, _airbyte_meta STRING, _airbyte_generation_id LONG,
+            id LONG, name STRING, email STRING, _ab_cdc_lsn DECIMAL(38, 10),
+            _ab_cdc_updated_at STRING, _ab_cdc_deleted_at STRING)"""
+    )
+    query(
+        """INSERT INTO CATALOG.public.customer VALUES ('r', '2026-01-31 12:00:00',
+            '{"changes":[],"sync_id":0}', 0, 1, 'n1', '1@example.org', 26738888,
+            '2026-01-31T12:00:00.000000Z', NULL)"""
+    )
+    model = """SELECT _airbyte_raw_id, _airbyte_extracted_at, _airbyte_meta, _airbyte_generation_id,
+        id, name, email, _ab_cdc_lsn, _ab_cdc_updated_at, _ab_cdc_deleted_at
+        FROM CATALOG.public.customer ORDER BY id"""
+    types, airbytes = query(model)
+    database.execute("UPDATE customer SET name = 'unseen by Airbyte' WHERE id = 2")
+
+    _, errors = run(environment, EXAMPLES / "pipeline.sh", code=78)
+    assert "exists and is not ours" in errors
+    assert query(model) == (types, airbytes)
+    environment["CDC_STATE"] += "_copies"
+
+    run(environment, example / "pipeline.sh", "--check")
+    run(environment, example / "pipeline.sh", "--once")
+    views = [example / "views.py", "--catalog", catalog, "public.customer"]
+    shown, _ = run(environment, *views, "--print")
+    assert "51 rows" in shown and "1 rows by Airbyte" in shown
+    assert query(model) == (types, airbytes)
+    for _ in range(2):
+        run(environment, *views)
+    database.execute(
+        "DELETE FROM customer WHERE id = 3",
+        "ALTER TABLE customer ADD COLUMN more int",
+        "INSERT INTO customer VALUES (0, 'late', NULL, 7)",
+    )
+    run(environment, example / "pipeline.sh", "--once")
+
+    now, rows = query(model)
+    assert [name for name, _ in now] == [name for name, _ in types]
+    assert [pair for pair in now if pair not in types] == [("id", "INT")]  # for Airbyte's BIGINT
+    expected = database.execute("SELECT id, name, email FROM customer ORDER BY id")
+    assert [(int(row[4]), *row[5:7]) for row in rows] == expected
+    assert len({row[0] for row in rows}) == len(rows)
+    assert all(row[1] == row[8] and row[9] is None for row in rows)
+    more = query("SELECT more FROM CATALOG.public.customer WHERE id < 2 ORDER BY id")[1]
+    assert more == [["7"], [None]]
+    assert query("SELECT id FROM CATALOG.public.customer_airbyte")[1] == [["1"]]
+
+
+def test_live_check_goes_all_the_way_and_leaves_nothing(environment, database, catalog, warehouse):
+    output, _ = run(environment, EXAMPLES / "live-check.sh", timeout=120)
+    assert output.count("rows equal") == 2 and "all of it works here" in output
+    assert warehouse.api.rows(f"SHOW SCHEMAS IN `{catalog}`") == [["default"]]
+    for names in "nspname FROM pg_namespace", "slot_name FROM pg_replication_slots":
+        assert ("pgcdc_live_check",) not in database.execute(f"SELECT {names}")
+    assert not os.path.exists(environment["CDC_STATE"])
