@@ -267,7 +267,6 @@ def test_airbyte_connection_is_continued_with_its_slot_and_views(
     assert query(model) == (types, airbytes)
     environment["CDC_STATE"] += "_copies"
 
-    run(environment, example / "pipeline.sh", "--check")
     run(environment, example / "pipeline.sh", "--once")
     views = [example / "views.py", "--catalog", catalog, "public.customer"]
     shown, _ = run(environment, *views, "--print")
@@ -295,6 +294,9 @@ def test_airbyte_connection_is_continued_with_its_slot_and_views(
 
 
 def test_live_check_goes_all_the_way_and_leaves_nothing(environment, database, catalog, warehouse):
+    refused = {**environment, "DATABRICKS_TOKEN": "wrong"}
+    _, errors = run(refused, EXAMPLES / "live-check.sh", code=78)
+    assert "DATABRICKS_TOKEN" in errors
     output, _ = run(environment, EXAMPLES / "live-check.sh", timeout=120)
     assert output.count("rows equal") == 2 and "all of it works here" in output
     assert warehouse.api.rows(f"SHOW SCHEMAS IN `{catalog}`") == [["default"]]
