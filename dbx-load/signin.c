@@ -14,6 +14,7 @@
 enum {
     STALE_MS = 20 * 60 * 1000, /* before the end of its life */
     MARGIN_MS = 40 * 1000,     /* the service may refuse a token 30 seconds before its end */
+    LIFE_MAX = 24 * 60 * 60,   /* seconds: whatever a service says, renewed every day */
     AGAIN_MS = 60 * 1000       /* after a renewal that failed while the token still holds */
 };
 
@@ -55,6 +56,8 @@ char *signin_parse(const char *body, size_t len, int64_t *seconds)
 
     *seconds = json_is_string(life) ? strtoll(json_string_value(life), NULL, 10)
                                     : (int64_t)json_integer_value(life);
+    if (*seconds > LIFE_MAX)
+        *seconds = LIFE_MAX;
     while (p && *p > ' ' && *p <= '~')
         p++;
     if (token && *token && !*p && *seconds > 0 && type && !strcasecmp(type, "Bearer"))

@@ -121,6 +121,10 @@ static void tokens_are_taken_from_answers(void **state)
         is_text(signin_parse(good[i], strlen(good[i]), &seconds), "a");
         assert_int_equal(seconds, 3600);
     }
+    static const char forever[] = "{\"access_token\":\"a\",\"token_type\":\"Bearer\","
+                                  "\"expires_in\":9223372036854775807}";
+    is_text(signin_parse(forever, strlen(forever), &seconds), "a");
+    assert_int_equal(seconds, 24 * 60 * 60);
 }
 
 static void pauses_grow_and_the_server_has_its_say(void **state)
