@@ -5,6 +5,7 @@
 
 #include "bytes.h"
 #include "figures.h"
+#include "fnv.h"
 #include "msg.h"
 #include "value.h"
 
@@ -254,21 +255,19 @@ static void expect(const struct frame *f, bool right)
                      "has");
 }
 
-/* FNV-1a, of texts one after the other. */
+/* Of texts one after the other. */
 static uint64_t hash_more(uint64_t hash, const struct mp_token *t)
 {
     for (size_t i = 0; i < t->len; i++)
-        hash = (hash ^ (unsigned char)t->data[i]) * 1099511628211u;
-    return (hash ^ 0x100) * 1099511628211u; /* no byte: here it ends */
+        hash = fnv_step(hash, (unsigned char)t->data[i]);
+    return fnv_step(hash, 0x100); /* no byte: here it ends */
 }
-
-#define HASH_NONE 14695981039346656037u
 
 static uint64_t hash_of_key(const struct rows *r, const struct frame *f)
 {
     struct mp cursor = {r->values, f->body.p};
     struct mp_token t;
-    uint64_t hash = HASH_NONE;
+    uint64_t hash = FNV_START;
     for (unsigned i = 0; i < r->shape->ncolumns && mp_next(&cursor, &t) == 1; i++)
         if (r->shape->columns[i].key)
             hash = hash_more(hash, &t);
@@ -288,7 +287,7 @@ static void take_carry(struct rows *r, struct frame *f, bool unchanged)
     if (frame_array(&inner) != s->nkey)
         frame_bad(f, "`carry` has not as many values as the key");
     size_t at = carried_at(s);
-    uint64_t key = hash_of_key(r, f), carried = HASH_NONE;
+    uint64_t key = hash_of_key(r, f), carried = FNV_START;
     for (unsigned i = 0; i < s->ncolumns; i++) {
         if (!s->columns[i].key)
             continue;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "fnv.h"
 #include "msg.h"
 #include "names.h"
 #include "rows.h"
@@ -203,22 +204,16 @@ void tables_free(struct tables *all)
     }
 }
 
-/* FNV-1a */
-static uint64_t hash(uint64_t h, uint64_t byte)
-{
-    return (h ^ byte) * UINT64_C(1099511628211);
-}
-
 uint64_t shape_layout(const struct shape *s)
 {
-    uint64_t h = UINT64_C(14695981039346656037);
+    uint64_t h = FNV_START;
 
     for (size_t i = 0; i < s->nstaged; i++) {
         const struct parquet_column *c = &s->staged[i];
         for (const char *p = c->name; *p; p++)
-            h = hash(h, (unsigned char)*p);
-        h = hash(hash(h, c->type), c->shape);
-        h = hash(hash(h, c->precision), c->scale);
+            h = fnv_step(h, (unsigned char)*p);
+        h = fnv_step(fnv_step(h, c->type), c->shape);
+        h = fnv_step(fnv_step(h, c->precision), c->scale);
     }
     return h;
 }

@@ -358,7 +358,8 @@ static void take_row(struct run *run, struct worker *w, char *line, int len)
 {
     const struct table *table = w->of->table;
 
-    if (!copytext_split(line, (size_t)len, w->row.values, w->row.n))
+    bool good = copytext_split(line, (size_t)len, w->row.values, w->row.n);
+    if (!good || (w->again && w->row.values[0].kind != VALUE_TEXT))
         msg_die(EX_DATAERR, "a row of COPY cannot be taken apart table=%s.%s row=%" PRIu64,
                 table->schema, table->name, w->of->rows + 1);
     struct tuple row = {w->row.n - w->again, w->row.values + w->again};

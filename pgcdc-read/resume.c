@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fnv.h"
 #include "shape.h"
 
 #define AGE_MAX \
@@ -13,18 +14,17 @@ struct resume {
     struct load_unfinished *attempts; /* copies: dbx-load's file is read again and again */
 };
 
-/* FNV-1a */
 static uint64_t hash_text(uint64_t hash, const char *text)
 {
     do
-        hash = (hash ^ (unsigned char)*text) * UINT64_C(1099511628211);
+        hash = fnv_step(hash, (unsigned char)*text);
     while (*text++);
     return hash;
 }
 
 uint64_t resume_stamp(const struct table *table, uint32_t timeline)
 {
-    uint64_t hash = UINT64_C(14695981039346656037) ^ table->stamp ^ (uint64_t)timeline << 32;
+    uint64_t hash = FNV_START ^ table->stamp ^ (uint64_t)timeline << 32;
 
     hash = hash_text(hash, table->membership);
     hash = hash_text(hash, table->columns);
