@@ -12,10 +12,9 @@ import duckdb
 import psycopg
 import pytest
 
-from lib.pipeline import BIN, STAGES, Pipeline
+from lib.pipeline import FAILPOINTS, STAGES, Pipeline
 from lib.replication import Replication
 
-FAILPOINTS = os.path.join(os.path.dirname(BIN), "failpoints", "bin")  # the other build
 STORIES = {}  # name: (statements before the run, lists of statements: a transaction each)
 
 

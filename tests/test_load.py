@@ -13,10 +13,8 @@ import pytest
 from lib import state
 from lib.frames import Load, Stream, first, later, ok, refused
 from lib.metrics import read as read_metrics
-from lib.pipeline import ROOT, wait_for
+from lib.pipeline import FAILPOINTS, KILLED, wait_for
 
-FAILPOINTS = os.path.join(ROOT, "build", "failpoints", "bin")
-KILLED = -signal.SIGKILL
 KILLS = ["after-upload:2", "after-post:2", "after-success", "between-tables", "state-renamed:5"]
 
 
@@ -393,18 +391,8 @@ def test_orphan_that_waits_is_fenced_off(load, catalog, rows, faults, warehouse,
     stream = later(catalog)
     stream.batch(1, 100, 120, stream.step("t", [(5, "five", 110)]))
     faults({"sql": "^MERGE", "pending": 4, "count": 1})
-    if known:
-        process = load.start()
-        process.stdin.write(stream.end().bytes())
-        process.stdin.flush()
-        wait_for(lambda: state.value(load.state, "statement"), 30, "the statement's id")
-        process.kill()
-        process.communicate()
-    else:
-        point = {"CDC_FAILPOINT": "after-post"}
-        program = os.path.join(FAILPOINTS, "dbx-load")
-        assert load.run(stream.end(), program=program, environment=point)[0] == KILLED
-        assert state.value(load.state, "statement") is None
+    load.leave_statement(stream, known)
+    assert known or state.value(load.state, "statement") is None
 
     stream = later(catalog)
     stream.batch(1, 120, 130, stream.step("t", [(5, None, 125)]))

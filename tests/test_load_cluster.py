@@ -1,16 +1,12 @@
 """dbx-load on an all-purpose cluster: what it loads, and what becomes of contexts of earlier runs."""
 
 import os
-import signal
 
 import pytest
 
 from lib import state
 from lib.frames import Load, first, later, ok, refused
-from lib.pipeline import ROOT, wait_for
-
-FAILPOINTS = os.path.join(ROOT, "build", "failpoints", "bin")
-KILLED = -signal.SIGKILL
+from lib.pipeline import FAILPOINTS, KILLED, wait_for
 
 
 @pytest.fixture
@@ -53,17 +49,7 @@ def test_context_of_a_killed_run_is_destroyed_first(load, catalog, rows, faults,
     stream = later(catalog)
     stream.batch(1, 100, 120, stream.step("t", [(5, "five", 110)]))
     faults({"sql": "^MERGE", "pending": 5, "count": 1})
-    if known:
-        process = load.start()
-        process.stdin.write(stream.end().bytes())
-        process.stdin.flush()
-        wait_for(lambda: state.value(load.state, "statement"), 30, "the statement's id")
-        process.kill()
-        process.communicate()
-    else:
-        point = {"CDC_FAILPOINT": "after-post"}
-        program = os.path.join(FAILPOINTS, "dbx-load")
-        assert load.run(stream.end(), program=program, environment=point)[0] == KILLED
+    load.leave_statement(stream, known)
     left = contexts(load)
     assert left
     stream = later(catalog)

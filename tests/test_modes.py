@@ -2,7 +2,6 @@
 
 import collections
 import io
-import os
 import random
 import shutil
 
@@ -16,7 +15,7 @@ from lib.batch import (
 )  # fmt: skip
 from lib.databricks import quote
 from lib.frames import Load
-from lib.pipeline import BIN
+from lib.pipeline import FAILPOINTS
 
 # ---------------------------------------------------------------- cdc-batch
 
@@ -526,7 +525,7 @@ def test_four_tables_in_four_modes_through_kills(database, make_pipeline, wareho
                 *("--delete", "public.so*=soft", "--part-rows", "70"),
             ],
         },
-        bin_folder=os.path.join(os.path.dirname(BIN), "failpoints", "bin"),
+        bin_folder=FAILPOINTS,
     )
     pipeline.start()
     pipeline.wait_applied(database.lsn())

@@ -2,11 +2,9 @@
 first time, and while tables are read again beside the stream. Rows change all the while. Each time
 the target is the source in the end, and nobody who reads it meanwhile sees a deleted row return."""
 
-import os
-
 import pytest
 
-from lib.pipeline import ROOT, STAGES
+from lib.pipeline import FAILPOINTS, STAGES
 from lib.workload import Watcher, Workload
 
 pytestmark = pytest.mark.lane("kill")
@@ -93,7 +91,7 @@ def test_killed_at(phase, database, catalog, warehouse, make_pipeline, assert_eq
             "pgcdc-read": ["--create-slot"],
             "cdc-batch": ["--part-rows", "2500", "--min-interval", "1s"],
         },
-        bin_folder=os.path.join(ROOT, "build", "failpoints", "bin"),
+        bin_folder=FAILPOINTS,
     )
 
     def kill(*victims, refresh=()):

@@ -11,8 +11,9 @@ import msgpack
 import pyarrow
 import pyarrow.parquet
 
+from lib import state
 from lib.databricks import quote
-from lib.pipeline import BIN
+from lib.pipeline import BIN, FAILPOINTS, KILLED, wait_for
 
 _runs = itertools.count(1)
 
@@ -204,6 +205,22 @@ class Load:
         finally:
             process.kill()
         return process.returncode, out.decode(), err.decode()
+
+    def leave_statement(self, stream, known):
+        """A run that is killed while its statement is under way; `known`: with its id in the state."""
+        if not known:
+            program = os.path.join(FAILPOINTS, "dbx-load")
+            code, *_ = self.run(
+                stream.end(), program=program, environment={"CDC_FAILPOINT": "after-post"}
+            )
+            assert code == KILLED
+            return
+        process = self.start()
+        process.stdin.write(stream.end().bytes())
+        process.stdin.flush()
+        wait_for(lambda: state.value(self.state, "statement"), 30, "the statement's id")
+        process.kill()
+        process.communicate()
 
 
 def ok(result):

@@ -14,10 +14,13 @@ from lib import state
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.environ.get("PGCDC_BIN", os.path.join(ROOT, "build", "bin"))
+FAILPOINTS = os.path.join(os.path.dirname(BIN), "failpoints", "bin")  # the other build
 STAGES = ("pgcdc-read", "cdc-batch", "cdc-merge", "dbx-load")
 
+KILLED = -signal.SIGKILL  # an exit code
+
 # What a stage may exit with when another one was killed, or a server was away: try again.
-TRY_AGAIN = (0, 69, 75, -signal.SIGKILL)
+TRY_AGAIN = (0, 69, 75, KILLED)
 
 WITHOUT_VECTORS = "delta.enableDeletionVectors=false"
 
