@@ -32,6 +32,8 @@ static const char help[] =
     "  --set-identity     give published tables that have no key REPLICA IDENTITY FULL\n"
     "  --once             end when everything written to the WAL before the start is loaded\n"
     "  --until LSN        end there\n"
+    "  --spool DIR        for changes that wait in files (default: the state folder, else\n"
+    "                     TMPDIR, else /tmp)\n"
     "  --json             JSON Lines on stdout, for eyes\n" CLI_HELP;
 
 enum {
@@ -50,6 +52,7 @@ enum {
     OPT_SET_IDENTITY,
     OPT_ONCE,
     OPT_UNTIL,
+    OPT_SPOOL,
 };
 
 static const struct option options[] = {
@@ -70,6 +73,7 @@ static const struct option options[] = {
     {"set-identity", no_argument, NULL, OPT_SET_IDENTITY},
     {"once", no_argument, NULL, OPT_ONCE},
     {"until", required_argument, NULL, OPT_UNTIL},
+    {"spool", required_argument, NULL, OPT_SPOOL},
     {NULL, 0, NULL, 0},
 };
 
@@ -172,6 +176,13 @@ static void check_together(const struct arguments *a)
         msg_die(EX_USAGE, "--refresh and --snapshot never exclude each other");
 }
 
+static const char *spool_default(const char *state)
+{
+    const char *tmp = getenv("TMPDIR");
+
+    return state ? state : tmp && *tmp ? tmp : "/tmp";
+}
+
 void arguments_parse(struct arguments *a, int argc, char **argv)
 {
     *a = (struct arguments){.snapshot_jobs = 2};
@@ -231,6 +242,9 @@ void arguments_parse(struct arguments *a, int argc, char **argv)
             if (!lsn_parse(optarg, &a->until) || !a->until)
                 msg_die(EX_USAGE, "--until wants an LSN such as 16/B374D848, not '%s'", optarg);
             break;
+        case OPT_SPOOL:
+            a->spool = optarg;
+            break;
         }
     }
     cli_no_operands(argc, argv);
@@ -239,6 +253,8 @@ void arguments_parse(struct arguments *a, int argc, char **argv)
         a->conninfo = database_url();
     if (!a->name)
         a->name = a->slot;
+    if (!a->spool)
+        a->spool = spool_default(a->cli.state);
 }
 
 static bool any_matches(const struct list *globs, const char *name)

@@ -27,6 +27,7 @@ struct arguments {
     bool set_identity; /* of published tables that have none */
     bool resnapshot;   /* where changes are lost, all tables are read again */
     lsn_t until;       /* 0: none */
+    const char *spool; /* where what does not fit into memory is put aside */
 };
 
 /* Exits with 64 if the command line cannot be meant. */
