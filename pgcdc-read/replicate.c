@@ -5,6 +5,7 @@
 
 #include "cli.h"
 #include "figures.h"
+#include "inprogress.h"
 #include "link.h"
 #include "msg.h"
 #include "reading.h"
@@ -18,17 +19,25 @@
 #define STOP_PATIENCE 10000    /* ms that a transaction may take to end after a signal */
 #define POSITION_EVERY 1000    /* ms between writes of our own state, and looks at the WAL */
 #define KEEPALIVES_A_SECOND 20 /* more, for nothing: the server waits for us to go */
+#define WAL_HEADER 25          /* bytes before a message of pgoutput: 'w', two LSNs, a time */
+
+/* Of the stream, or of a transaction that was put aside. */
+struct message {
+    char *copy; /* the stream's, to be freed with PQfreemem, or NULL */
+    char *data; /* pgoutput's; NULL: it is none of pgoutput's */
+    size_t len;
+};
 
 struct replication {
     struct changes *c;
+    struct inprogress *aside;
     int64_t stop_deadline; /* 0: no signal yet */
     int64_t position_due;  /* for our own state, and figures */
     int64_t backoff;       /* the next one */
     int64_t away_since;    /* when the connection was lost; 0: it works */
-    char *held;            /* a message for which it is too early, or NULL */
-    int held_len;
-    lsn_t first;    /* transaction that this session has sent; 0: none yet */
-    lsn_t idle_lsn; /* of the last keepalive */
+    struct message held;   /* it is too early for it; data: NULL if there is none */
+    lsn_t first;           /* transaction that this session has sent; 0: none yet */
+    lsn_t idle_lsn;        /* of the last keepalive */
     int64_t idle_since;
     unsigned idle_count; /* keepalives that asked for a reply since then */
 };
@@ -56,9 +65,12 @@ static bool wants_us_to_go(struct replication *r, lsn_t wal_end)
     return ++r->idle_count > KEEPALIVES_A_SECOND;
 }
 
-static bool take_keepalive(struct replication *r, const char *data, struct trouble *t)
+static bool take_keepalive(struct replication *r, const char *data, size_t len, struct trouble *t)
 {
     struct loop *l = &r->c->run->loop;
+
+    if (len < 18 || *data != 'k')
+        msg_die(EX_DATAERR, "the server sent a message of unknown type in the replication stream");
     lsn_t wal_end = get64(data + 1);
     int64_t time = (int64_t)(get64(data + 9) + (uint64_t)LSN_EPOCH_US);
 
@@ -75,24 +87,46 @@ static bool take_keepalive(struct replication *r, const char *data, struct troub
     return true;
 }
 
-static bool take_message(struct replication *r, const char *data, size_t len, struct trouble *t)
+/* The next message: above 0. Else as source_copy_data. */
+static int receive(struct replication *r, struct message *m)
 {
     struct loop *l = &r->c->run->loop;
 
-    read_figures[READ_RECEIVED_BYTES].value += len;
-    if (len >= 18 && *data == 'k')
-        return take_keepalive(r, data, t);
-    if (len < 25 || *data != 'w')
-        msg_die(EX_DATAERR, "the server sent a message of unknown type in the replication stream");
-    lsn_t lsn = get64(data + 1);
+    *m = (struct message){0};
+    if (inprogress_next(r->aside, &m->data, &m->len))
+        return 1;
+    int n = source_copy_data(l->stream, &m->copy);
+    if (n <= 0)
+        return n;
+    m->len = (size_t)n;
+    read_figures[READ_RECEIVED_BYTES].value += m->len;
+    if (*m->copy != 'w' || n < WAL_HEADER)
+        return n;
+    lsn_t lsn = get64(m->copy + 1);
     if (lsn > l->received)
         l->received = lsn;
-    return changes_take(r->c, data + 25, len - 25, t);
+    m->data = m->copy + WAL_HEADER;
+    m->len -= WAL_HEADER;
+    return n;
 }
 
-static bool is_begin(const char *data, int len)
+static bool take_message(struct replication *r, const struct message *m, struct trouble *t)
 {
-    return *data == 'w' && len >= 34 && data[25] == 'B';
+    if (!m->data)
+        return take_keepalive(r, m->copy, m->len, t);
+    if (m->copy && inprogress_take(r->aside, m->data, m->len))
+        return true;
+    return changes_take(r->c, m->data, m->len, t);
+}
+
+static bool is_begin(const struct message *m)
+{
+    return m->data && m->len >= 9 && *m->data == 'B';
+}
+
+static lsn_t begin_lsn(const struct message *m)
+{
+    return get64(m->data + 1);
 }
 
 /* The first snapshot of a table that lies behind a session's first transaction. */
@@ -112,18 +146,26 @@ static lsn_t next_snapshot(const struct run *run, lsn_t first)
  * rel_sync_cache_relation_cb looks again). The tables concerned are read again, and what is behind
  * their snapshot has to come from a session that has seen nothing before it.
  */
-static bool is_outdated(struct replication *r, const char *data, int len)
+static bool is_outdated(struct replication *r, const struct message *m)
 {
     struct run *run = r->c->run;
 
-    if (run->version >= 150000 || !is_begin(data, len))
+    if (run->version >= 150000 || !is_begin(m))
         return false;
-    lsn_t lsn = get64(data + 26);
+    lsn_t lsn = begin_lsn(m);
     if (!r->first) {
         r->first = lsn;
         run->renew = next_snapshot(run, lsn);
     }
     return run->renew && lsn >= run->renew;
+}
+
+static void forget_session(struct replication *r)
+{
+    PQfreemem(r->held.copy);
+    r->held = (struct message){0};
+    r->first = 0;
+    inprogress_reset(r->aside);
 }
 
 static bool renew(struct replication *r, struct trouble *t)
@@ -132,38 +174,49 @@ static bool renew(struct replication *r, struct trouble *t)
 
     PQfinish(l->stream);
     l->stream = NULL;
-    r->first = 0;
+    forget_session(r);
     return link_open(r->c, t);
 }
 
 /* A transaction that may lie behind the consistent point of a slot that is being made: what it does
  * to a table that will be read there has to be passed on. At the target there is nothing to take.
  */
-static bool is_too_early(const struct replication *r, const char *data, int len)
+static bool is_too_early(const struct replication *r, const struct message *m)
 {
-    const struct making *m = &r->c->run->making;
+    const struct making *making = &r->c->run->making;
 
-    if (*data != 'w' || len < 34)
+    if (!m->data)
         return false;
-    if (!is_begin(data, len))
+    if (!is_begin(m))
         return r->c->done;
-    lsn_t lsn = get64(data + 26);
-    return changes_reach(r->c, lsn) || (m->c && lsn >= m->limit);
+    lsn_t lsn = begin_lsn(m);
+    return changes_reach(r->c, lsn) || (making->c && lsn >= making->limit);
 }
 
-static int next_message(struct replication *r, char **data)
+static int next_message(struct replication *r, struct message *m)
 {
-    int n = r->held_len;
+    int n = 1;
 
-    *data = r->held;
-    if (!*data)
-        n = source_copy_data(r->c->run->loop.stream, data);
-    r->held = NULL;
-    if (n <= 0 || !is_too_early(r, *data, n))
+    *m = r->held;
+    if (!m->data)
+        n = receive(r, m);
+    r->held = (struct message){0};
+    if (n <= 0 || !is_too_early(r, m))
         return n;
-    r->held = *data;
-    r->held_len = n;
+    r->held = *m;
     return 0;
+}
+
+/* False: as changes_take. */
+static bool take(struct replication *r, struct message *m, struct trouble *t)
+{
+    bool good = is_outdated(r, m) ? renew(r, t) : take_message(r, m, t);
+
+    PQfreemem(m->copy);
+    if (!good || !inprogress_unclear(r->aside))
+        return good;
+    r->c->run->unstreamed = true;
+    return renew(r, t);
 }
 
 /* For eyes, now and then: how far we are, and the server; its messages don't say where its WAL
@@ -211,7 +264,7 @@ static void wait_for_more(struct replication *r, int64_t until)
 
     if (r->stop_deadline && until > r->stop_deadline)
         until = r->stop_deadline;
-    fds[0] = r->held ? -1 : PQsocket(run->loop.stream);
+    fds[0] = r->held.data ? -1 : PQsocket(run->loop.stream);
     loop_wait_any(&run->loop, fds, 1 + reading_sockets(run, fds + 1), until);
 }
 
@@ -232,21 +285,20 @@ static bool stream(struct replication *r, struct trouble *t)
     struct loop *l = &r->c->run->loop;
 
     for (;;) {
-        char *data;
-        if (!stop_requested() && !changes_refresh(r->c, t))
+        struct message m;
+        bool piece = inprogress_inside(r->aside) && !r->held.data; /* comes as fast as it can */
+        if (!piece && !stop_requested() && !changes_refresh(r->c, t))
             return false;
         if (ends(r))
             return true;
         bool rows = reading_some(r->c->run);
         if (!note_position(r, t))
             return false;
-        int n = next_message(r, &data);
+        int n = next_message(r, &m);
         if (n > 0) {
             r->away_since = 0;
             r->backoff = BACKOFF_FIRST;
-            bool good = is_outdated(r, data, n) ? renew(r, t) : take_message(r, data, (size_t)n, t);
-            PQfreemem(data);
-            if (!good || !wait_for_room(r, t))
+            if (!take(r, &m, t) || !wait_for_room(r, t))
                 return false;
             loop_push(l);
         } else if (n == 0) {
@@ -294,16 +346,15 @@ static void lost(struct replication *r, const struct trouble *t)
 
 void replicate_run(struct changes *c)
 {
-    struct replication r = {.c = c, .backoff = BACKOFF_FIRST};
+    struct replication r = {
+        .c = c, .aside = inprogress_new(c->run->arguments->spool), .backoff = BACKOFF_FIRST};
     struct trouble t;
 
     c->run->loop.quit_on_stop = false;
     while (!link_open(c, &t) || !stream(&r, &t)) {
         link_close(&c->run->loop);
         snapshot_cancel(c->run);
-        PQfreemem(r.held);
-        r.held = NULL;
-        r.first = 0;
+        forget_session(&r);
         lost(&r, &t);
         wait_before_retry(&r);
         if (ends(&r))
