@@ -4,7 +4,6 @@ it writes of the same transactions when they are sent after their commit."""
 import contextlib
 import os
 import random
-import signal
 
 import psycopg
 import pytest
@@ -55,9 +54,10 @@ def sessions(source):
         yield made
 
 
-def insert(table, thousand, n=MANY):
+def insert(table, thousand, n=MANY, text="x"):
     first = thousand * 1000
-    return f"INSERT INTO {table} SELECT i, 'x' FROM generate_series({first}, {first + n - 1}) i"
+    rows = f"generate_series({first}, {first + n - 1}) AS i"
+    return f"INSERT INTO {table} SELECT i, '{text}' FROM {rows}"
 
 
 def read(database, slot, settings, *more):
@@ -65,7 +65,6 @@ def read(database, slot, settings, *more):
     arguments = ("--snapshot", "never", "--until", text(database.lsn()), *more)
     with Reader(database.conninfo, slot, *arguments, environment=settings) as reader:
         assert reader.wait() == 0, reader.said
-        assert reader.said == ""
     return essence(reader)
 
 
@@ -101,6 +100,10 @@ def assert_same(database, slot, at_least=1):
     return frames
 
 
+def without(frames, kind):
+    return [frame for frame in frames if frame[0] != kind]
+
+
 def rows(frames):
     return [frame for frame in frames if frame[0] in ("insert", "update", "delete")]
 
@@ -113,7 +116,7 @@ def test_transactions_between_each_other_and_what_is_rolled_back(source, slot, s
     one.run(insert("a", 1))
     two.run(insert("b", 1), "UPDATE b SET n = 1", "SAVEPOINT s", insert("b", 5))
     one.run("SAVEPOINT s", insert("a", 2), "SAVEPOINT t", insert("c", 2), "RELEASE t",
-            insert("a", 3), "ROLLBACK TO s", insert("a", 4), "TRUNCATE c", insert("c", 3, 3))  # fmt: skip
+            insert("a", 3), "ROLLBACK TO s", insert("a", 4), "TRUNCATE c", insert("c", 9, 3))  # fmt: skip
     three.run(insert("parts", 1), insert("parts", 5))
     source.execute("INSERT INTO b VALUES (1)")
     two.run("ROLLBACK TO s", insert("b", 6, 5))
@@ -133,6 +136,7 @@ def test_transactions_between_each_other_and_what_is_rolled_back(source, slot, s
 
 @pytest.mark.parametrize("seed", range(3))
 def test_random_transactions(source, slot, sessions, seed):
+    """Read while they are made, and when all are over."""
     live = Reader(source.conninfo, slot, "--snapshot", "never", environment=STREAMED)
     with live:
         live.wait_frames("checkpoint")
@@ -141,7 +145,7 @@ def test_random_transactions(source, slot, sessions, seed):
         assert live.stop() == 0
     assert live.said == ""
     frames = assert_same(source, slot, 10)
-    assert essence(live) == frames
+    assert without(essence(live), "relation") == without(frames, "relation")
     for table in TABLES:
         assert source_rows(source, f"SELECT * FROM {table}") == stream_rows(live, f"public.{table}")
     print(f"{streamed(source, slot)} transactions, {len(rows(frames))} rows")
@@ -215,3 +219,118 @@ def test_logical_messages(source, slot, sessions):
     frames = assert_same(source, slot)
     said = [frame[4] for frame in frames if frame[0] == "message"]
     assert said == [b"loose", b"kept", b"stays", b"last"]
+
+
+def test_ddl_in_progress(source, slot, sessions):
+    """Also in what is rolled back: the server announces the table again."""
+    one, two, _ = sessions
+    with Reader(source.conninfo, slot, environment=STREAMED) as reader:
+        reader.wait_frames("checkpoint")
+        one.run(insert("a", 1), "SAVEPOINT s", "ALTER TABLE a ADD x int DEFAULT 5", insert("a", 2, 2000),
+                "ROLLBACK TO s", insert("a", 4), "ALTER TABLE a ADD y text", insert("a", 5),
+                "ALTER TABLE a RENAME v TO w", "UPDATE a SET y = w WHERE id < 1500")  # fmt: skip
+        two.run(insert("b", 1, 2 * MANY), "ALTER TABLE b ADD gone int", insert("b", 5, 2 * MANY))
+        source.execute("INSERT INTO c VALUES (1)")
+        two.connection.rollback()
+        source.execute(insert("b", 1))
+        one.connection.commit()
+        one.run(insert("a", 6), "ALTER TABLE a DROP y", insert("a", 7))
+        one.connection.commit()
+        reader.wait_checkpoint(source.lsn())
+        assert reader.stop() == 0
+        assert reader.said == ""
+    assert streamed(source, slot) >= 3
+    changes = [frame for frame in essence(reader) if frame[0] == "relation" and frame[2] > 0]
+    assert [[c["name"] for c in frame[4]["columns"]] for frame in changes] == [
+        ["id", "v", "n", "y"], ["id", "w", "n", "y"], ["id", "w", "n"]
+    ]  # fmt: skip
+    last = {tuple(row[:3]) for row in stream_rows(reader, "public.a")}
+    assert last == {tuple(row) for row in source_rows(source, "SELECT * FROM a")}
+    assert stream_rows(reader, "public.b") == source_rows(source, "SELECT * FROM b")
+
+
+# ---------------------------------------------------------------- ends and interruptions
+
+
+class InProgress:
+    """A reader that has put a transaction aside, of `count` rows."""
+
+    def __init__(self, source, slot, folder, session, count, *arguments, **more):
+        self.file = folder / "read.prom"
+        arguments = ("--snapshot", "never", "--metrics", self.file, "--spool", folder, *arguments)
+        settings = {"PGOPTIONS": STREAMED["PGOPTIONS"] + " -c wal_sender_timeout=1s"}
+        self.reader = Reader(source.conninfo, slot, *arguments, environment=settings, **more)
+        wait_for(self.file.exists, 10, "figures")
+        session.run(insert("a", 1, count, 200 * "x"))
+        self.wait_aside(count * 150)
+
+    def __enter__(self):
+        return self.reader
+
+    def __exit__(self, *error):
+        self.reader.__exit__(*error)
+
+    def aside(self):
+        """Bytes of transactions in progress."""
+        figures = metrics.read(self.file)
+        there = figures["pgcdc_read_in_progress_bytes"]
+        assert (there > 0) == (figures["pgcdc_read_transactions_in_progress"] > 0)
+        return there
+
+    def wait_aside(self, least):
+        wait_for(lambda: self.aside() >= least, 20, "bytes put aside")
+
+
+def cut(database, slot):
+    """Ends the session that streams."""
+    gone = database.value(
+        "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots"
+        f" WHERE slot_name = '{slot}'"
+    )
+    assert gone
+
+
+def test_it_ends_while_a_transaction_is_in_progress(source, slot, sessions, tmp_path):
+    source.execute("INSERT INTO b VALUES (1)")
+    with InProgress(source, slot, tmp_path, sessions[0], 2 * MANY) as reader:
+        assert reader.stop() == 0
+    assert reader.said == ""
+    assert [frame[4] for frame in reader.of("insert")] == [["1", None, "0"]]
+    sessions[0].run(insert("b", 1))
+    once = ("--snapshot", "never", "--once")
+    with Reader(source.conninfo, slot, *once, environment=STREAMED) as reader:
+        assert reader.wait() == 0
+        assert len(reader.of("insert")) == 1
+    sessions[0].connection.commit()
+    assert len(rows(assert_same(source, slot))) == 1 + 3 * MANY
+
+
+def test_a_lost_connection(source, slot, sessions, tmp_path):
+    """While a transaction is in progress, and while it is passed on to who takes nothing."""
+    one, two, _ = sessions
+    count = 40_000  # more than is kept in memory
+    two.run(insert("b", 1, 2 * MANY), "SAVEPOINT s", insert("b", 5, 2 * MANY))
+    beside = InProgress(source, slot, tmp_path, one, count, hold=True)
+    with beside as reader:
+        fds = f"/proc/{reader.process.pid}/fd"
+        files = [os.readlink(os.path.join(fds, fd)) for fd in os.listdir(fds)]
+        assert [f for f in files if f.startswith(f"{tmp_path}/backlog.") and "(deleted)" in f]
+        assert reader.memory() < 40_000
+        cut(source, slot)
+        wait_for(lambda: beside.aside() == 0, 10, "a new connection")
+        beside.wait_aside(count * 150)
+        two.run("ROLLBACK TO s")
+        one.run("SAVEPOINT s", insert("c", 1, 2 * MANY), "ROLLBACK TO s", insert("c", 5))
+        one.connection.commit()
+        two.connection.commit()
+        settle(lambda: reader.said.count("\n") == 1, 2)  # longer than the server would wait
+        assert reader.memory() < 40_000
+        cut(source, slot)
+        settle(lambda: True, 0.5)
+        reader.release()
+        reader.wait_checkpoint(source.lsn())
+        wait_for(lambda: beside.aside() == 0, 10, "nothing put aside")
+        assert reader.stop() == 0
+    assert reader.said.count("lost the server") == reader.said.count("\n") == 2
+    assert len(rows(essence(reader))) == count + 3 * MANY
+    assert without(essence(reader), "relation") == without(assert_same(source, slot), "relation")
