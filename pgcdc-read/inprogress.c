@@ -238,9 +238,11 @@ static int compare(const void *a, const void *b)
 
 static bool is_aborted(struct inprogress *p, uint32_t xid)
 {
+    const struct transaction *t = p->out;
+
     if (xid != p->last_xid)
         p->last_aborted =
-            bsearch(&xid, p->out->aborted, p->out->naborted, sizeof xid, compare) != NULL;
+            t->naborted && bsearch(&xid, t->aborted, t->naborted, sizeof xid, compare);
     p->last_xid = xid;
     return p->last_aborted;
 }

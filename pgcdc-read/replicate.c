@@ -358,6 +358,7 @@ void replicate_run(struct changes *c)
         lost(&r, &t);
         wait_before_retry(&r);
         if (ends(&r))
-            return;
+            break;
     }
+    forget_session(&r);
 }
