@@ -13,8 +13,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* What does not fit into memory, a few megabytes for all together, is kept in files in spool, which
- * stays the caller's. */
+/* What is put aside is in files in spool, which stays the caller's, but for some 100 kB of each
+ * transaction. */
 struct inprogress *inprogress_new(const char *spool);
 
 /* Takes a message of the server. False: it is of no transaction in progress, and for the caller. A
