@@ -207,6 +207,12 @@ static int next_message(struct replication *r, struct message *m)
     return 0;
 }
 
+static void stop_streaming(struct run *run, const char *why)
+{
+    msg_info("from here on transactions are not sent while they are in progress: %s", why);
+    run->unstreamed = true;
+}
+
 /* False: as changes_take. */
 static bool take(struct replication *r, struct message *m, struct trouble *t)
 {
@@ -215,7 +221,7 @@ static bool take(struct replication *r, struct message *m, struct trouble *t)
     PQfreemem(m->copy);
     if (!good || !inprogress_unclear(r->aside))
         return good;
-    r->c->run->unstreamed = true;
+    stop_streaming(r->c->run, "a logical message may have been rolled back");
     return renew(r, t);
 }
 
@@ -329,6 +335,24 @@ static void wait_before_retry(struct replication *r)
         loop_wait(l, -1, 0, until);
 }
 
+/*
+ * With `streaming` a large transaction is sent while it is in progress, and not first written to
+ * the server's disk. Not before 15, where is_outdated could not tell what a session has seen of it.
+ */
+static bool can_stream(const struct run *run)
+{
+    return run->version >= 150000;
+}
+
+/* Of a transaction in progress the server may not see the catalog as it was, as when ALTER TABLE is
+ * rolled back to a savepoint and another one follows. Once all of the transaction is there, it
+ * does. */
+static bool is_of_streaming(const struct run *run, const struct trouble *t)
+{
+    return !run->unstreamed && *t->sqlstate &&
+           (!trouble_is_temporary(t) || !strncmp(t->sqlstate, "XX", 2));
+}
+
 static void lost(struct replication *r, const struct trouble *t)
 {
     if (!strcmp(t->sqlstate, "42704")) /* the publications exist now: that was tested */
@@ -351,11 +375,16 @@ void replicate_run(struct changes *c)
     struct trouble t;
 
     c->run->loop.quit_on_stop = false;
+    c->run->unstreamed = !can_stream(c->run);
     while (!link_open(c, &t) || !stream(&r, &t)) {
+        bool unstreamed = c->run->loop.stream && is_of_streaming(c->run, &t);
         link_close(&c->run->loop);
         snapshot_cancel(c->run);
         forget_session(&r);
-        lost(&r, &t);
+        if (unstreamed)
+            stop_streaming(c->run, t.text);
+        else
+            lost(&r, &t);
         wait_before_retry(&r);
         if (ends(&r))
             break;
