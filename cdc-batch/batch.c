@@ -29,6 +29,7 @@ struct batcher {
     bool placed;       /* the first checkpoint has come */
     bool announced;    /* a batch was closed: the first, empty one says where the stream begins */
     bool written;      /* some of its parts are, or a table got its shape in it */
+    uint64_t changes;  /* in it */
     lsn_t from, whole; /* it begins here, and everything is whole up to there */
     int64_t time;      /* of its last commit */
 };
@@ -151,6 +152,7 @@ static void close_batch(struct batcher *b)
     b->from = b->whole;
     b->announced = true;
     b->written = false;
+    b->changes = 0;
     flow_closed(b->flow, b->batches, b->whole, content);
     batch_figures[BATCH_BATCHES].value++;
 }
@@ -168,7 +170,7 @@ int64_t batcher_close_if_due(struct batcher *b)
 
     if (!can_close(b))
         return -1;
-    delay = flow_delay(b->flow, has_content(b));
+    delay = flow_delay(b->flow, has_content(b), b->changes);
     if (delay)
         return delay;
     close_batch(b);
@@ -217,6 +219,7 @@ static void folded(struct batcher *b, const struct frame *f, unsigned figure, co
     if (bad)
         frame_bad(f, bad);
     batch_figures[figure].value++;
+    b->changes++;
     write_if_full(b);
 }
 

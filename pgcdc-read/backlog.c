@@ -99,7 +99,7 @@ static void read_block(struct backlog *b, size_t n)
 
 /* ------------------------------------------------------------------ messages */
 
-void backlog_put(struct backlog *b, const void *data, size_t len)
+char *backlog_room(struct backlog *b, size_t len)
 {
     struct buf *to = &b->first;
 
@@ -110,8 +110,16 @@ void backlog_put(struct backlog *b, const void *data, size_t len)
         if (to->len >= BLOCK)
             write_block(b);
     }
-    buf_add(to, &len, sizeof len);
-    buf_add(to, data, len);
+    buf_reserve(to, sizeof len + len);
+    char *room = to->data + to->len;
+    memcpy(room, &len, sizeof len);
+    to->len += sizeof len + len;
+    return room + sizeof len;
+}
+
+void backlog_put(struct backlog *b, const void *data, size_t len)
+{
+    memcpy(backlog_room(b, len), data, len);
 }
 
 static void start_over(struct backlog *b)

@@ -15,6 +15,7 @@ void backlog_free(struct backlog *b); /* NULL: nothing */
 
 /* A full disk exits with 75. Not once messages are being taken. */
 void backlog_put(struct backlog *b, const void *data, size_t len);
+char *backlog_room(struct backlog *b, size_t len); /* the same, to be filled in right away */
 
 /* The next message, which may be changed in place and stays until the one after it is taken. False:
  * all are taken, and messages can be put again. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "drain.h"
 #include "figures.h"
 #include "link.h"
 #include "msg.h"
@@ -12,21 +13,24 @@
 #include "shapes.h"
 #include "snapshot.h"
 
-#define BACKOFF_FIRST 1000     /* ms; doubles … */
-#define BACKOFF_LAST 30000     /* … up to here */
-#define PATIENCE (10 * 60000)  /* ms that the server may stay away */
-#define STOP_PATIENCE 10000    /* ms that a transaction may take to end after a signal */
-#define POSITION_EVERY 1000    /* ms between writes of our own state, and looks at the WAL */
-#define KEEPALIVES_A_SECOND 20 /* more, for nothing: the server waits for us to go */
+#define BACKOFF_FIRST 1000        /* ms; doubles … */
+#define BACKOFF_LAST 30000        /* … up to here */
+#define BACKLOG ((lsn_t)64 << 20) /* bytes of WAL from which on it is read by SQL */
+#define PATIENCE (10 * 60000)     /* ms that the server may stay away */
+#define STOP_PATIENCE 10000       /* ms that a transaction may take to end after a signal */
+#define POSITION_EVERY 1000       /* ms between writes of our own state, and looks at the WAL */
+#define KEEPALIVES_A_SECOND 20    /* more, for nothing: the server waits for us to go */
 
 struct replication {
     struct changes *c;
+    struct drain *drain;   /* what changes come by at first, or NULL: the stream */
     int64_t stop_deadline; /* 0: no signal yet */
     int64_t position_due;  /* for our own state, and figures */
     int64_t backoff;       /* the next one */
     int64_t away_since;    /* when the connection was lost; 0: it works */
-    char *held;            /* a message for which it is too early, or NULL */
-    int held_len;
+    char *message;         /* the last that the stream gave: PQfreemem it */
+    char *held;            /* one for which it is too early, or NULL */
+    size_t held_len;
     lsn_t first;    /* transaction that this session has sent; 0: none yet */
     lsn_t idle_lsn; /* of the last keepalive */
     int64_t idle_since;
@@ -90,7 +94,7 @@ static bool take_message(struct replication *r, const char *data, size_t len, st
     return changes_take(r->c, data + 25, len - 25, t);
 }
 
-static bool is_begin(const char *data, int len)
+static bool is_begin(const char *data, size_t len)
 {
     return *data == 'w' && len >= 34 && data[25] == 'B';
 }
@@ -112,7 +116,7 @@ static lsn_t next_snapshot(const struct run *run, lsn_t first)
  * rel_sync_cache_relation_cb looks again). The tables concerned are read again, and what is behind
  * their snapshot has to come from a session that has seen nothing before it.
  */
-static bool is_outdated(struct replication *r, const char *data, int len)
+static bool is_outdated(struct replication *r, const char *data, size_t len)
 {
     struct run *run = r->c->run;
 
@@ -126,20 +130,74 @@ static bool is_outdated(struct replication *r, const char *data, int len)
     return run->renew && lsn >= run->renew;
 }
 
-static bool renew(struct replication *r, struct trouble *t)
+/* Whether there is so much to read that reading it by SQL is worth its beginning and its end. */
+static bool drains(const struct replication *r, bool *yes, struct trouble *t)
+{
+    struct run *run = r->c->run;
+    lsn_t wal_end = 0;
+    int64_t delay;
+
+    *yes = run->arguments->fetch == FETCH_SQL;
+    if (run->arguments->fetch != FETCH_AUTO)
+        return true;
+    bool good = settle_ask_wal(run, &wal_end, &delay, t);
+    *yes = wal_end > r->c->position + BACKLOG;
+    return good;
+}
+
+/* The publications exist now: that was tested. */
+static bool is_unpublished(const struct trouble *t)
+{
+    return !strcmp(t->sqlstate, "42704");
+}
+
+static void streams_instead(const struct replication *r, const struct trouble *t)
+{
+    bool asked = r->c->run->arguments->fetch == FETCH_SQL;
+
+    if (is_unpublished(t))
+        link_die_unpublished(t);
+
+    (asked ? msg_warn : msg_info)("changes cannot be read by SQL, streaming instead: %s", t->text);
+}
+
+/* Has changes come, from c->position on. */
+static bool open_source(struct replication *r, struct trouble *t)
+{
+    bool by_sql;
+
+    if (!link_open(r->c, t) || !drains(r, &by_sql, t))
+        return false;
+    r->drain = by_sql ? drain_open(r->c, t) : NULL;
+    if (by_sql && !r->drain)
+        streams_instead(r, t);
+    return r->drain || link_stream(r->c, t);
+}
+
+static void close_source(struct replication *r)
 {
     struct loop *l = &r->c->run->loop;
 
+    drain_close(r->drain);
+    r->drain = NULL;
     PQfinish(l->stream);
     l->stream = NULL;
+    PQfreemem(r->message);
+    r->message = r->held = NULL;
     r->first = 0;
-    return link_open(r->c, t);
+    changes_reset(r->c);
+}
+
+static bool renew(struct replication *r, struct trouble *t)
+{
+    close_source(r);
+    return open_source(r, t);
 }
 
 /* A transaction that may lie behind the consistent point of a slot that is being made: what it does
  * to a table that will be read there has to be passed on. At the target there is nothing to take.
  */
-static bool is_too_early(const struct replication *r, const char *data, int len)
+static bool is_too_early(const struct replication *r, const char *data, size_t len)
 {
     const struct making *m = &r->c->run->making;
 
@@ -151,19 +209,66 @@ static bool is_too_early(const struct replication *r, const char *data, int len)
     return changes_reach(r->c, lsn) || (m->c && lsn >= m->limit);
 }
 
-static int next_message(struct replication *r, char **data)
+enum next { NEXT_MESSAGE, NEXT_WAIT, NEXT_AGAIN, NEXT_LOST };
+
+static enum next next_of_drain(struct replication *r, char **data, size_t *len, struct trouble *t)
 {
-    int n = r->held_len;
+    switch (drain_next(r->drain, data, len, t)) {
+    case DRAIN_MESSAGE:
+        return NEXT_MESSAGE;
+    case DRAIN_WAIT:
+        return NEXT_WAIT;
+    case DRAIN_FAILED:
+        streams_instead(r, t);
+        break;
+    case DRAIN_END:
+        break;
+    }
+    close_source(r);
+    return NEXT_AGAIN;
+}
+
+/* Behind the target there is nothing to take, unless the target moves. */
+static enum next next_of_none(struct replication *r, struct trouble *t)
+{
+    if (r->c->done)
+        return NEXT_WAIT;
+    return link_stream(r->c, t) ? NEXT_AGAIN : NEXT_LOST;
+}
+
+static enum next next_of_stream(struct replication *r, char **data, size_t *len, struct trouble *t)
+{
+    struct loop *l = &r->c->run->loop;
+
+    PQfreemem(r->message);
+    r->message = NULL;
+    int n = source_copy_data(l->stream, &r->message);
+    *data = r->message;
+    *len = n > 0 ? (size_t)n : 0;
+    if (n >= 0)
+        return n ? NEXT_MESSAGE : NEXT_WAIT;
+    if (source_finish(l, l->stream, t))
+        *t = (struct trouble){.text = "the server ended the replication"};
+    return NEXT_LOST;
+}
+
+/* *data stays until the next call. */
+static enum next next_message(struct replication *r, char **data, size_t *len, struct trouble *t)
+{
+    enum next next = NEXT_MESSAGE;
 
     *data = r->held;
-    if (!*data)
-        n = source_copy_data(r->c->run->loop.stream, data);
+    *len = r->held_len;
+    if (!r->held)
+        next = r->drain                 ? next_of_drain(r, data, len, t)
+               : r->c->run->loop.stream ? next_of_stream(r, data, len, t)
+                                        : next_of_none(r, t);
     r->held = NULL;
-    if (n <= 0 || !is_too_early(r, *data, n))
-        return n;
+    if (next != NEXT_MESSAGE || !is_too_early(r, *data, *len))
+        return next;
     r->held = *data;
-    r->held_len = n;
-    return 0;
+    r->held_len = *len;
+    return NEXT_WAIT;
 }
 
 /* For eyes, now and then: how far we are, and the server; its messages don't say where its WAL
@@ -211,7 +316,7 @@ static void wait_for_more(struct replication *r, int64_t until)
 
     if (r->stop_deadline && until > r->stop_deadline)
         until = r->stop_deadline;
-    fds[0] = r->held ? -1 : PQsocket(run->loop.stream);
+    fds[0] = r->held ? -1 : r->drain ? drain_socket(r->drain) : PQsocket(run->loop.stream);
     loop_wait_any(&run->loop, fds, 1 + reading_sockets(run, fds + 1), until);
 }
 
@@ -233,6 +338,7 @@ static bool stream(struct replication *r, struct trouble *t)
 
     for (;;) {
         char *data;
+        size_t len;
         if (!stop_requested() && !changes_refresh(r->c, t))
             return false;
         if (ends(r))
@@ -240,16 +346,17 @@ static bool stream(struct replication *r, struct trouble *t)
         bool rows = reading_some(r->c->run);
         if (!note_position(r, t))
             return false;
-        int n = next_message(r, &data);
-        if (n > 0) {
+        enum next next = next_message(r, &data, &len, t);
+        if (next == NEXT_LOST)
+            return false;
+        if (next == NEXT_MESSAGE) {
             r->away_since = 0;
             r->backoff = BACKOFF_FIRST;
-            bool good = is_outdated(r, data, n) ? renew(r, t) : take_message(r, data, (size_t)n, t);
-            PQfreemem(data);
+            bool good = is_outdated(r, data, len) ? renew(r, t) : take_message(r, data, len, t);
             if (!good || !wait_for_room(r, t))
                 return false;
             loop_push(l);
-        } else if (n == 0) {
+        } else if (next == NEXT_WAIT) {
             int64_t until = changes_tick(r->c);
             if (!rows)
                 wait_for_more(r, until);
@@ -257,13 +364,8 @@ static bool stream(struct replication *r, struct trouble *t)
                 trouble_of_connection(t, l->sql);
                 return false;
             }
-        } else {
-            break;
         }
     }
-    if (source_finish(l, l->stream, t))
-        *t = (struct trouble){.text = "the server ended the replication"};
-    return false;
 }
 
 static void wait_before_retry(struct replication *r)
@@ -279,7 +381,7 @@ static void wait_before_retry(struct replication *r)
 
 static void lost(struct replication *r, const struct trouble *t)
 {
-    if (!strcmp(t->sqlstate, "42704")) /* the publications exist now: that was tested */
+    if (is_unpublished(t))
         link_die_unpublished(t);
     if (!trouble_is_temporary(t))
         trouble_die(t, "replication failed");
@@ -298,15 +400,15 @@ void replicate_run(struct changes *c)
     struct trouble t;
 
     c->run->loop.quit_on_stop = false;
-    while (!link_open(c, &t) || !stream(&r, &t)) {
+    while (!open_source(&r, &t) || !stream(&r, &t)) {
+        close_source(&r);
         link_close(&c->run->loop);
         snapshot_cancel(c->run);
-        PQfreemem(r.held);
-        r.held = NULL;
-        r.first = 0;
         lost(&r, &t);
         wait_before_retry(&r);
         if (ends(&r))
-            return;
+            break;
     }
+    drain_close(r.drain);
+    PQfreemem(r.message);
 }
