@@ -116,7 +116,7 @@ static void write_if_full(struct batcher *b)
         write_part(b);
     if (b->late.rows >= b->limits.rows)
         write_late_part(b);
-    size_t folded = b->fold.arena.used, late = b->late.arena.used;
+    size_t folded = fold_size(&b->fold), late = fold_size(&b->late);
     if (folded + late + b->snapshots.bytes < b->limits.bytes)
         return;
     struct snapshot *largest = snapshots_largest(&b->snapshots);

@@ -20,7 +20,7 @@ static void set_row(struct fold *f, struct net *n, enum net_kind kind, struct po
 
 static void insert(struct fold *f, struct table *t, struct position at)
 {
-    struct net *n = kinds_net(f, t, &f->key);
+    struct net *n = kinds_net(f, t, f->key);
 
     set_row(f, n, NET_UPSERT, at, f->row->raw, f->row->unchanged, n);
 }
@@ -32,7 +32,7 @@ typedef void leave_fn(struct fold *f, const struct table *t, struct net *n, stru
 static void update(struct fold *f, struct table *t, struct position at, const struct row *old,
                    bool moves, leave_fn *leave)
 {
-    struct net *before = kinds_net(f, t, moves ? &f->old_key : &f->key), *now = before;
+    struct net *before = kinds_net(f, t, moves ? f->old_key : f->key), *now = before;
     bool unchanged = f->row->unchanged;
     struct mp values = f->row->raw;
 
@@ -41,7 +41,7 @@ static void update(struct fold *f, struct table *t, struct position at, const st
         values = kinds_built(f);
     }
     if (moves)
-        now = kinds_net(f, t, &f->key);
+        now = kinds_net(f, t, f->key);
     /* for a row that was not changed yet, origin is before itself */
     set_row(f, now, NET_UPSERT, at, values, unchanged, before->origin);
     if (moves)
@@ -69,7 +69,7 @@ static void update_hard(struct fold *f, struct table *t, struct position at, con
 
 static void remove_hard(struct fold *f, struct table *t, struct position at)
 {
-    leave_hard(f, t, kinds_net(f, t, &f->key), at, f->old);
+    leave_hard(f, t, kinds_net(f, t, f->key), at, f->old);
 }
 
 const struct kind kind_hard = {insert, update_hard, remove_hard, kinds_void};
@@ -108,7 +108,7 @@ static void update_soft(struct fold *f, struct table *t, struct position at, con
 
 static void remove_soft(struct fold *f, struct table *t, struct position at)
 {
-    leave_soft(f, t, kinds_net(f, t, &f->key), at, f->old);
+    leave_soft(f, t, kinds_net(f, t, f->key), at, f->old);
 }
 
 /* Nothing is void: the rows stay, as deleted. Of two TRUNCATEs the first is the one that found the
@@ -116,7 +116,7 @@ static void remove_soft(struct fold *f, struct table *t, struct position at)
 static void truncate_soft(struct fold *f, struct table *t, struct position at)
 {
     (void)f;
-    for (struct net *n = t->nets; n; n = n->hh.next) {
+    for (struct net *n = t->nets; n; n = n->next) {
         if (n->kind != NET_UPSERT)
             continue;
         n->kind = NET_RETIRE;

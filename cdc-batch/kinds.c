@@ -2,19 +2,18 @@
 
 #include "figures.h"
 
-struct net *kinds_net(struct fold *f, struct table *t, const struct buf *key)
+struct net *kinds_net(struct fold *f, struct table *t, struct mp key)
 {
-    struct net *n;
+    bool made;
+    struct net *n = nets_get(&f->nets, &f->arena, t->group, key, &made);
 
-    HASH_FIND(hh, t->nets, key->data, (unsigned)key->len, n);
-    if (n) {
+    if (!made) {
         batch_figures[BATCH_FOLDED].value++;
         return n;
     }
-    n = arena_alloc(&f->arena, sizeof *n);
-    const unsigned char *p = arena_copy(&f->arena, key->data, key->len);
-    *n = (struct net){.kind = NET_REMOVE, .key = {p, p + key->len}, .origin = n};
-    HASH_ADD_KEYPTR(hh, t->nets, n->key.p, (unsigned)key->len, n);
+    *t->nets_end = n;
+    t->nets_end = &n->next;
+    t->nnets++;
     f->rows++;
     return n;
 }
@@ -41,9 +40,12 @@ void kinds_pack_key(msgpack_packer *pk, const struct table *t, struct mp key, bo
 
 void kinds_void(struct fold *f, struct table *t, struct position at)
 {
-    batch_figures[BATCH_FOLDED].value += HASH_COUNT(t->nets);
-    f->rows -= HASH_COUNT(t->nets);
-    HASH_CLEAR(hh, t->nets);
+    batch_figures[BATCH_FOLDED].value += t->nnets;
+    f->rows -= t->nnets;
+    t->nets = NULL;
+    t->nets_end = &t->nets;
+    t->nnets = 0;
+    t->group = nets_group(&f->nets); /* the keys begin anew */
     t->cleared = true;
     t->clear = at;
 }
@@ -81,7 +83,7 @@ bool kinds_fill(struct fold *f, const struct row *old, const struct net *before)
 
 /* ------------------------------------------------------------------ without a key */
 
-static void add_copies(struct fold *f, struct table *t, const struct buf *key, struct position at,
+static void add_copies(struct fold *f, struct table *t, struct mp key, struct position at,
                        int64_t copies)
 {
     struct net *n = kinds_net(f, t, key);
@@ -93,7 +95,7 @@ static void add_copies(struct fold *f, struct table *t, const struct buf *key, s
 
 static void add_row(struct fold *f, struct table *t, struct position at)
 {
-    add_copies(f, t, &f->key, at, 1);
+    add_copies(f, t, f->key, at, 1);
 }
 
 static void change_row(struct fold *f, struct table *t, struct position at, const struct row *old,
@@ -101,13 +103,13 @@ static void change_row(struct fold *f, struct table *t, struct position at, cons
 {
     (void)old;
     (void)moves;
-    add_copies(f, t, &f->old_key, at, -1);
-    add_copies(f, t, &f->key, at, 1);
+    add_copies(f, t, f->old_key, at, -1);
+    add_copies(f, t, f->key, at, 1);
 }
 
 static void remove_row(struct fold *f, struct table *t, struct position at)
 {
-    add_copies(f, t, &f->key, at, -1);
+    add_copies(f, t, f->key, at, -1);
 }
 
 const struct kind kind_multiset = {add_row, change_row, remove_row, kinds_void};

@@ -27,7 +27,7 @@ extern const struct kind kind_log;      /* every event is kept */
 /* What kinds have in common. */
 
 /* The net change of a key, made as NET_REMOVE if the part has none. */
-struct net *kinds_net(struct fold *f, struct table *t, const struct buf *key);
+struct net *kinds_net(struct fold *f, struct table *t, struct mp key);
 
 /* A row of which only the key is known: the other columns are nil, or unchanged. */
 void kinds_pack_key(msgpack_packer *pk, const struct table *t, struct mp key, bool unchanged);

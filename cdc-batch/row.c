@@ -4,6 +4,12 @@
 
 #include "mem.h"
 
+/* Whether a text of so many bytes is packed in as few as possible. */
+static bool is_shortest(size_t packed, size_t len)
+{
+    return packed - len == (len < 32 ? 1 : len < 256 ? 2 : len < 65536 ? 3 : 5);
+}
+
 const char *row_open(struct row *r, struct mp values, unsigned n)
 {
     struct mp_token t;
@@ -24,9 +30,10 @@ const char *row_open(struct row *r, struct mp values, unsigned n)
         const unsigned char *begin = values.p;
         if (mp_next(&values, &t) != 1)
             return "a row ends too early";
-        *c = (struct cell){CELL_NULL, t.data, t.len, {begin, values.p}};
+        *c = (struct cell){CELL_NULL, true, t.data, t.len, {begin, values.p}};
         if (t.type == MP_STR) {
             c->kind = CELL_TEXT;
+            c->shortest = is_shortest((size_t)(values.p - begin), t.len);
         } else if (t.type == MP_EXT && t.ext == MP_EXT_UNCHANGED && !t.len) {
             c->kind = CELL_UNCHANGED;
             r->unchanged = true;

@@ -11,6 +11,7 @@ enum cell_kind { CELL_NULL, CELL_TEXT, CELL_UNCHANGED };
 
 struct cell {
     enum cell_kind kind;
+    bool shortest;    /* no shorter encoding means the same */
     const char *text; /* CELL_TEXT */
     size_t len;
     struct mp raw; /* as it is packed */

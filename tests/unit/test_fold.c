@@ -81,7 +81,7 @@ static void assert_part(const struct table *t, const char *expected)
     buf_str(&b, "");
     if (t->cleared)
         buf_printf(&b, "clear@%llu", (unsigned long long)t->clear.seq);
-    for (const struct net *n = t->nets; n; n = n->hh.next) {
+    for (const struct net *n = t->nets; n; n = n->next) {
         if (n->kind == NET_COUNT && !n->count)
             continue;
         if (b.len)
