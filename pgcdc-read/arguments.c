@@ -116,7 +116,7 @@ static enum snapshot_mode snapshot_mode(const char *word)
     msg_die(EX_USAGE, "--snapshot wants initial, never or only, not '%s'", word);
 }
 
-static enum fetch fetch(const char *word)
+static enum way way(const char *word)
 {
     if (!strcmp(word, "auto"))
         return FETCH_AUTO;
@@ -258,7 +258,7 @@ void arguments_parse(struct arguments *a, int argc, char **argv)
                 msg_die(EX_USAGE, "--until wants an LSN such as 16/B374D848, not '%s'", optarg);
             break;
         case OPT_FETCH:
-            a->fetch = fetch(optarg);
+            a->fetch = way(optarg);
             break;
         case OPT_SPOOL:
             a->spool = optarg;

@@ -9,13 +9,13 @@
 #include "mem.h"
 #include "msg.h"
 
-#define BLOCK ((size_t)256 << 10) /* bytes written and read at once */
+#define BLOCK ((size_t)64 << 10) /* bytes written and read at once */
 
 /* Each message has its length before it. First come those in memory, then those in the file, of
  * which the last are in the block that is yet to be written. */
 struct backlog {
     const char *dir;
-    size_t memory;
+    size_t *memory;   /* left */
     struct buf first; /* in memory */
     int file;         /* -1: none */
     struct buf block; /* to be written, or read and yet to be taken */
@@ -25,7 +25,7 @@ struct backlog {
     bool behind;      /* first is taken */
 };
 
-struct backlog *backlog_new(const char *dir, size_t memory)
+struct backlog *backlog_new(const char *dir, size_t *memory)
 {
     struct backlog *b = mem_alloc(sizeof *b);
 
@@ -33,12 +33,23 @@ struct backlog *backlog_new(const char *dir, size_t memory)
     return b;
 }
 
+static void start_over(struct backlog *b)
+{
+    if (b->file >= 0)
+        close(b->file);
+    b->file = -1;
+    b->size = b->read = b->at = 0;
+    b->behind = false;
+    *b->memory += b->first.len;
+    buf_clear(&b->first);
+    buf_clear(&b->block);
+}
+
 void backlog_free(struct backlog *b)
 {
     if (!b)
         return;
-    if (b->file >= 0)
-        close(b->file);
+    start_over(b);
     buf_free(&b->first);
     buf_free(&b->block);
     free(b);
@@ -99,38 +110,21 @@ static void read_block(struct backlog *b, size_t n)
 
 /* ------------------------------------------------------------------ messages */
 
-char *backlog_room(struct backlog *b, size_t len)
+void backlog_put(struct backlog *b, const void *data, size_t len)
 {
     struct buf *to = &b->first;
 
-    if (b->file < 0 && b->first.len + sizeof len + len > b->memory)
+    if (b->file < 0 && sizeof len + len > *b->memory)
         open_file(b);
-    if (b->file >= 0) {
+    if (b->file < 0) {
+        *b->memory -= sizeof len + len;
+    } else {
         to = &b->block;
         if (to->len >= BLOCK)
             write_block(b);
     }
-    buf_reserve(to, sizeof len + len);
-    char *room = to->data + to->len;
-    memcpy(room, &len, sizeof len);
-    to->len += sizeof len + len;
-    return room + sizeof len;
-}
-
-void backlog_put(struct backlog *b, const void *data, size_t len)
-{
-    memcpy(backlog_room(b, len), data, len);
-}
-
-static void start_over(struct backlog *b)
-{
-    if (b->file >= 0)
-        close(b->file);
-    b->file = -1;
-    b->size = b->read = b->at = 0;
-    b->behind = false;
-    buf_clear(&b->first);
-    buf_clear(&b->block);
+    buf_add(to, &len, sizeof len);
+    buf_add(to, data, len);
 }
 
 bool backlog_take(struct backlog *b, char **data, size_t *len)

@@ -8,14 +8,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The file, where one is needed, is made in dir, which stays the caller's. Bytes of memory are kept
- * at most, beside two blocks of a file. */
-struct backlog *backlog_new(const char *dir, size_t memory);
+/* The file, where one is needed, is made in dir, which stays the caller's. memory is how many bytes
+ * may yet be kept in memory, by all that share it, beside two blocks of 64 kB for a file. */
+struct backlog *backlog_new(const char *dir, size_t *memory);
 void backlog_free(struct backlog *b); /* NULL: nothing */
 
 /* A full disk exits with 75. Not once messages are being taken. */
 void backlog_put(struct backlog *b, const void *data, size_t len);
-char *backlog_room(struct backlog *b, size_t len); /* the same, to be filled in right away */
 
 /* The next message, which may be changed in place and stays until the one after it is taken. False:
  * all are taken, and messages can be put again. */

@@ -27,6 +27,7 @@ struct drain {
     struct changes *c;
     PGconn *conn;
     char *slot;
+    size_t memory; /* left */
     struct backlog *backlog;
     lsn_t read;    /* what is before it is in the backlog, or was taken from it */
     lsn_t asked;   /* the call under way goes up to here, or to where the WAL ended */
@@ -176,7 +177,6 @@ static uint32_t get32(const char *p)
 static bool put_aside(struct drain *d, const char *row, size_t len)
 {
     static const char header[19] = "PGCOPY\n\377\r\n"; /* a NUL, no flags, no extension */
-    static const char xlog_data[HEADER] = "w";
 
     if (!d->begun) {
         if (len < sizeof header || memcmp(row, header, sizeof header))
@@ -189,9 +189,7 @@ static bool put_aside(struct drain *d, const char *row, size_t len)
         return !memcmp(row, "\377\377", 2);
     if (len < FIELD || memcmp(row, "\0\1", 2) || get32(row + 2) != len - FIELD)
         return false;
-    char *message = backlog_room(d->backlog, HEADER + len - FIELD);
-    memcpy(message, xlog_data, HEADER);
-    memcpy(message + HEADER, row + FIELD, len - FIELD);
+    backlog_put(d->backlog, row + FIELD, len - FIELD);
     return true;
 }
 
@@ -229,13 +227,16 @@ static enum drain_status wait_for_result(struct drain *d, struct trouble *t)
     return r ? DRAIN_MESSAGE : DRAIN_FAILED;
 }
 
-enum drain_status drain_next(struct drain *d, char **data, size_t *len, struct trouble *t)
+enum drain_status drain_next(struct drain *d, const char **data, size_t *len, struct trouble *t)
 {
     enum drain_status status;
+    char *message;
 
     for (;;) {
-        if (d->ready && backlog_take(d->backlog, data, len))
+        if (d->ready && backlog_take(d->backlog, &message, len)) {
+            *data = message;
             return DRAIN_MESSAGE;
+        }
         if (d->ready)
             changes_idle(d->c, d->read, clock_us());
         d->ready = false;
@@ -263,8 +264,9 @@ struct drain *drain_open(struct changes *c, struct trouble *t)
 
     d->c = c;
     d->stretch = STRETCH;
+    d->memory = MEMORY;
     d->slot = slot_temporary_name();
-    d->backlog = backlog_new(c->run->arguments->spool, MEMORY);
+    d->backlog = backlog_new(c->run->arguments->spool, &d->memory);
     d->conn = link_connect(c->run, t);
     if (d->conn && copy_slot(d, t)) {
         notice_our_end(d);

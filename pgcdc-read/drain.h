@@ -20,12 +20,12 @@ struct drain *drain_open(struct changes *c, struct trouble *t);
 void drain_close(struct drain *d); /* NULL: nothing */
 
 enum drain_status {
-    DRAIN_MESSAGE, /* *data and *len are one, as the walsender sends it, until the next call */
+    DRAIN_MESSAGE, /* *data and *len are one, as pgoutput gives it, until the next call */
     DRAIN_WAIT,    /* poll the socket for more */
     DRAIN_END,     /* there are no more here: go on otherwise at c->position */
     DRAIN_FAILED,  /* *t says why; c->position is where to go on otherwise */
 };
-enum drain_status drain_next(struct drain *d, char **data, size_t *len, struct trouble *t);
+enum drain_status drain_next(struct drain *d, const char **data, size_t *len, struct trouble *t);
 int drain_socket(const struct drain *d);
 
 #endif

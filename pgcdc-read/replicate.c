@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cli.h"
-#include "drain.h"
+#include "fetch.h"
 #include "figures.h"
 #include "link.h"
 #include "msg.h"
@@ -13,90 +13,35 @@
 #include "shapes.h"
 #include "snapshot.h"
 
-#define BACKOFF_FIRST 1000        /* ms; doubles … */
-#define BACKOFF_LAST 30000        /* … up to here */
-#define BACKLOG ((lsn_t)64 << 20) /* bytes of WAL from which on it is read by SQL */
-#define PATIENCE (10 * 60000)     /* ms that the server may stay away */
-#define STOP_PATIENCE 10000       /* ms that a transaction may take to end after a signal */
-#define POSITION_EVERY 1000       /* ms between writes of our own state, and looks at the WAL */
-#define KEEPALIVES_A_SECOND 20    /* more, for nothing: the server waits for us to go */
-
+#define BACKOFF_FIRST 1000    /* ms; doubles … */
+#define BACKOFF_LAST 30000    /* … up to here */
+#define PATIENCE (10 * 60000) /* ms that the server may stay away */
+#define STOP_PATIENCE 10000   /* ms that a transaction may take to end after a signal */
+#define POSITION_EVERY 1000   /* ms between writes of our own state, and looks at the WAL */
 struct replication {
     struct changes *c;
-    struct drain *drain;   /* what changes come by at first, or NULL: the stream */
+    struct fetch *fetch;
     int64_t stop_deadline; /* 0: no signal yet */
     int64_t position_due;  /* for our own state, and figures */
     int64_t backoff;       /* the next one */
     int64_t away_since;    /* when the connection was lost; 0: it works */
-    char *message;         /* the last that the stream gave: PQfreemem it */
-    char *held;            /* one for which it is too early, or NULL */
+    const char *held;      /* a message for which it is too early, or NULL */
     size_t held_len;
-    lsn_t first;    /* transaction that this session has sent; 0: none yet */
-    lsn_t idle_lsn; /* of the last keepalive */
-    int64_t idle_since;
-    unsigned idle_count; /* keepalives that asked for a reply since then */
+    lsn_t first; /* transaction that this session has sent; 0: none yet */
 };
-
-static uint64_t get64(const char *p)
-{
-    uint64_t v = 0;
-
-    for (int i = 0; i < 8; i++)
-        v = v << 8 | (unsigned char)p[i];
-    return v;
-}
-
-/* A server that wants to shut down, and cannot while we lag, asks for replies as fast as we give
- * them. */
-static bool wants_us_to_go(struct replication *r, lsn_t wal_end)
-{
-    int64_t now = clock_ms();
-
-    if (wal_end != r->idle_lsn || now - r->idle_since > 1000) {
-        r->idle_lsn = wal_end;
-        r->idle_since = now;
-        r->idle_count = 0;
-    }
-    return ++r->idle_count > KEEPALIVES_A_SECOND;
-}
-
-static bool take_keepalive(struct replication *r, const char *data, struct trouble *t)
-{
-    struct loop *l = &r->c->run->loop;
-    lsn_t wal_end = get64(data + 1);
-    int64_t time = (int64_t)(get64(data + 9) + (uint64_t)LSN_EPOCH_US);
-
-    if (wal_end > l->received)
-        l->received = wal_end;
-    changes_idle(r->c, wal_end, time);
-    if (!data[17])
-        return true;
-    loop_status(l);
-    if (wants_us_to_go(r, wal_end)) {
-        *t = (struct trouble){.text = "the server is shutting down"};
-        return false;
-    }
-    return true;
-}
-
-static bool take_message(struct replication *r, const char *data, size_t len, struct trouble *t)
-{
-    struct loop *l = &r->c->run->loop;
-
-    read_figures[READ_RECEIVED_BYTES].value += len;
-    if (len >= 18 && *data == 'k')
-        return take_keepalive(r, data, t);
-    if (len < 25 || *data != 'w')
-        msg_die(EX_DATAERR, "the server sent a message of unknown type in the replication stream");
-    lsn_t lsn = get64(data + 1);
-    if (lsn > l->received)
-        l->received = lsn;
-    return changes_take(r->c, data + 25, len - 25, t);
-}
 
 static bool is_begin(const char *data, size_t len)
 {
-    return *data == 'w' && len >= 34 && data[25] == 'B';
+    return len >= 9 && *data == 'B';
+}
+
+static lsn_t begin_lsn(const char *data)
+{
+    lsn_t lsn = 0;
+
+    for (int i = 1; i <= 8; i++)
+        lsn = lsn << 8 | (unsigned char)data[i];
+    return lsn;
 }
 
 /* The first snapshot of a table that lies behind a session's first transaction. */
@@ -122,7 +67,7 @@ static bool is_outdated(struct replication *r, const char *data, size_t len)
 
     if (run->version >= 150000 || !is_begin(data, len))
         return false;
-    lsn_t lsn = get64(data + 26);
+    lsn_t lsn = begin_lsn(data);
     if (!r->first) {
         r->first = lsn;
         run->renew = next_snapshot(run, lsn);
@@ -130,68 +75,17 @@ static bool is_outdated(struct replication *r, const char *data, size_t len)
     return run->renew && lsn >= run->renew;
 }
 
-/* Whether there is so much to read that reading it by SQL is worth its beginning and its end. */
-static bool drains(const struct replication *r, bool *yes, struct trouble *t)
+static void close_session(struct replication *r)
 {
-    struct run *run = r->c->run;
-    lsn_t wal_end = 0;
-    int64_t delay;
-
-    *yes = run->arguments->fetch == FETCH_SQL;
-    if (run->arguments->fetch != FETCH_AUTO)
-        return true;
-    bool good = settle_ask_wal(run, &wal_end, &delay, t);
-    *yes = wal_end > r->c->position + BACKLOG;
-    return good;
-}
-
-/* The publications exist now: that was tested. */
-static bool is_unpublished(const struct trouble *t)
-{
-    return !strcmp(t->sqlstate, "42704");
-}
-
-static void streams_instead(const struct replication *r, const struct trouble *t)
-{
-    bool asked = r->c->run->arguments->fetch == FETCH_SQL;
-
-    if (is_unpublished(t))
-        link_die_unpublished(t);
-
-    (asked ? msg_warn : msg_info)("changes cannot be read by SQL, streaming instead: %s", t->text);
-}
-
-/* Has changes come, from c->position on. */
-static bool open_source(struct replication *r, struct trouble *t)
-{
-    bool by_sql;
-
-    if (!link_open(r->c, t) || !drains(r, &by_sql, t))
-        return false;
-    r->drain = by_sql ? drain_open(r->c, t) : NULL;
-    if (by_sql && !r->drain)
-        streams_instead(r, t);
-    return r->drain || link_stream(r->c, t);
-}
-
-static void close_source(struct replication *r)
-{
-    struct loop *l = &r->c->run->loop;
-
-    drain_close(r->drain);
-    r->drain = NULL;
-    PQfinish(l->stream);
-    l->stream = NULL;
-    PQfreemem(r->message);
-    r->message = r->held = NULL;
+    fetch_close(r->fetch);
+    r->held = NULL;
     r->first = 0;
-    changes_reset(r->c);
 }
 
 static bool renew(struct replication *r, struct trouble *t)
 {
-    close_source(r);
-    return open_source(r, t);
+    close_session(r);
+    return fetch_open(r->fetch, t);
 }
 
 /* A transaction that may lie behind the consistent point of a slot that is being made: what it does
@@ -201,74 +95,27 @@ static bool is_too_early(const struct replication *r, const char *data, size_t l
 {
     const struct making *m = &r->c->run->making;
 
-    if (*data != 'w' || len < 34)
-        return false;
     if (!is_begin(data, len))
         return r->c->done;
-    lsn_t lsn = get64(data + 26);
+    lsn_t lsn = begin_lsn(data);
     return changes_reach(r->c, lsn) || (m->c && lsn >= m->limit);
 }
 
-enum next { NEXT_MESSAGE, NEXT_WAIT, NEXT_AGAIN, NEXT_LOST };
-
-static enum next next_of_drain(struct replication *r, char **data, size_t *len, struct trouble *t)
+static enum fetched next_message(struct replication *r, const char **data, size_t *len,
+                                 struct trouble *t)
 {
-    switch (drain_next(r->drain, data, len, t)) {
-    case DRAIN_MESSAGE:
-        return NEXT_MESSAGE;
-    case DRAIN_WAIT:
-        return NEXT_WAIT;
-    case DRAIN_FAILED:
-        streams_instead(r, t);
-        break;
-    case DRAIN_END:
-        break;
-    }
-    close_source(r);
-    return NEXT_AGAIN;
-}
-
-/* Behind the target there is nothing to take, unless the target moves. */
-static enum next next_of_none(struct replication *r, struct trouble *t)
-{
-    if (r->c->done)
-        return NEXT_WAIT;
-    return link_stream(r->c, t) ? NEXT_AGAIN : NEXT_LOST;
-}
-
-static enum next next_of_stream(struct replication *r, char **data, size_t *len, struct trouble *t)
-{
-    struct loop *l = &r->c->run->loop;
-
-    PQfreemem(r->message);
-    r->message = NULL;
-    int n = source_copy_data(l->stream, &r->message);
-    *data = r->message;
-    *len = n > 0 ? (size_t)n : 0;
-    if (n >= 0)
-        return n ? NEXT_MESSAGE : NEXT_WAIT;
-    if (source_finish(l, l->stream, t))
-        *t = (struct trouble){.text = "the server ended the replication"};
-    return NEXT_LOST;
-}
-
-/* *data stays until the next call. */
-static enum next next_message(struct replication *r, char **data, size_t *len, struct trouble *t)
-{
-    enum next next = NEXT_MESSAGE;
+    enum fetched fetched = FETCHED_MESSAGE;
 
     *data = r->held;
     *len = r->held_len;
     if (!r->held)
-        next = r->drain                 ? next_of_drain(r, data, len, t)
-               : r->c->run->loop.stream ? next_of_stream(r, data, len, t)
-                                        : next_of_none(r, t);
+        fetched = fetch_next(r->fetch, data, len, t);
     r->held = NULL;
-    if (next != NEXT_MESSAGE || !is_too_early(r, *data, *len))
-        return next;
+    if (fetched != FETCHED_MESSAGE || !is_too_early(r, *data, *len))
+        return fetched;
     r->held = *data;
     r->held_len = *len;
-    return NEXT_WAIT;
+    return FETCHED_NOTHING;
 }
 
 /* For eyes, now and then: how far we are, and the server; its messages don't say where its WAL
@@ -316,7 +163,7 @@ static void wait_for_more(struct replication *r, int64_t until)
 
     if (r->stop_deadline && until > r->stop_deadline)
         until = r->stop_deadline;
-    fds[0] = r->held ? -1 : r->drain ? drain_socket(r->drain) : PQsocket(run->loop.stream);
+    fds[0] = r->held ? -1 : fetch_socket(r->fetch);
     loop_wait_any(&run->loop, fds, 1 + reading_sockets(run, fds + 1), until);
 }
 
@@ -331,32 +178,39 @@ static bool wait_for_room(struct replication *r, struct trouble *t)
     return true;
 }
 
+static bool take(struct replication *r, const char *data, size_t len, struct trouble *t)
+{
+    return is_outdated(r, data, len) ? renew(r, t) : changes_take(r->c, data, len, t);
+}
+
 /* True: the stream ends here. False: the connection is lost, *t says why. */
 static bool stream(struct replication *r, struct trouble *t)
 {
     struct loop *l = &r->c->run->loop;
 
     for (;;) {
-        char *data;
+        const char *data;
         size_t len;
-        if (!stop_requested() && !changes_refresh(r->c, t))
+        bool piece = fetch_inside(r->fetch); /* more comes as fast as it can */
+        if (!piece && !stop_requested() && !changes_refresh(r->c, t))
             return false;
         if (ends(r))
             return true;
         bool rows = reading_some(r->c->run);
         if (!note_position(r, t))
             return false;
-        enum next next = next_message(r, &data, &len, t);
-        if (next == NEXT_LOST)
+        enum fetched fetched = next_message(r, &data, &len, t);
+        if (fetched == FETCHED_LOST)
             return false;
-        if (next == NEXT_MESSAGE) {
+        if (fetched != FETCHED_NOTHING) {
             r->away_since = 0;
             r->backoff = BACKOFF_FIRST;
-            bool good = is_outdated(r, data, len) ? renew(r, t) : take_message(r, data, len, t);
-            if (!good || !wait_for_room(r, t))
+            if (fetched == FETCHED_MESSAGE && !take(r, data, len, t))
+                return false;
+            if (!wait_for_room(r, t))
                 return false;
             loop_push(l);
-        } else if (next == NEXT_WAIT) {
+        } else {
             int64_t until = changes_tick(r->c);
             if (!rows)
                 wait_for_more(r, until);
@@ -381,7 +235,7 @@ static void wait_before_retry(struct replication *r)
 
 static void lost(struct replication *r, const struct trouble *t)
 {
-    if (is_unpublished(t))
+    if (trouble_is_unpublished(t))
         link_die_unpublished(t);
     if (!trouble_is_temporary(t))
         trouble_die(t, "replication failed");
@@ -396,12 +250,12 @@ static void lost(struct replication *r, const struct trouble *t)
 
 void replicate_run(struct changes *c)
 {
-    struct replication r = {.c = c, .backoff = BACKOFF_FIRST};
+    struct replication r = {.c = c, .fetch = fetch_new(c), .backoff = BACKOFF_FIRST};
     struct trouble t;
 
     c->run->loop.quit_on_stop = false;
-    while (!open_source(&r, &t) || !stream(&r, &t)) {
-        close_source(&r);
+    while (!fetch_open(r.fetch, &t) || !stream(&r, &t)) {
+        close_session(&r);
         link_close(&c->run->loop);
         snapshot_cancel(c->run);
         lost(&r, &t);
@@ -409,6 +263,5 @@ void replicate_run(struct changes *c)
         if (ends(&r))
             break;
     }
-    drain_close(r.drain);
-    PQfreemem(r.message);
+    fetch_free(r.fetch);
 }

@@ -33,7 +33,8 @@ struct run {
     struct making making;    /* for them, in mid-stream */
     struct reading *reading; /* of tables, under way, or NULL */
     lsn_t read_lsn;          /* the last that tables were read at; 0: none */
-    lsn_t renew; /* the session that streams must not be the same behind it; 0: no matter */
+    lsn_t renew;     /* the session that streams must not be the same behind it; 0: no matter */
+    bool unstreamed; /* transactions have to come in whole: see inprogress_unclear */
     struct progress progress; /* as the last run left it */
     struct buf others;        /* lines of `shapes` for tables that this run does not select */
 };
