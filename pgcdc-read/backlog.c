@@ -15,7 +15,7 @@
  * which the last are in the block that is yet to be written. */
 struct backlog {
     const char *dir;
-    size_t *memory;   /* left */
+    size_t memory;
     struct buf first; /* in memory */
     int file;         /* -1: none */
     struct buf block; /* to be written, or read and yet to be taken */
@@ -25,7 +25,7 @@ struct backlog {
     bool behind;      /* first is taken */
 };
 
-struct backlog *backlog_new(const char *dir, size_t *memory)
+struct backlog *backlog_new(const char *dir, size_t memory)
 {
     struct backlog *b = mem_alloc(sizeof *b);
 
@@ -33,23 +33,12 @@ struct backlog *backlog_new(const char *dir, size_t *memory)
     return b;
 }
 
-static void start_over(struct backlog *b)
-{
-    if (b->file >= 0)
-        close(b->file);
-    b->file = -1;
-    b->size = b->read = b->at = 0;
-    b->behind = false;
-    *b->memory += b->first.len;
-    buf_clear(&b->first);
-    buf_clear(&b->block);
-}
-
 void backlog_free(struct backlog *b)
 {
     if (!b)
         return;
-    start_over(b);
+    if (b->file >= 0)
+        close(b->file);
     buf_free(&b->first);
     buf_free(&b->block);
     free(b);
@@ -114,17 +103,26 @@ void backlog_put(struct backlog *b, const void *data, size_t len)
 {
     struct buf *to = &b->first;
 
-    if (b->file < 0 && sizeof len + len > *b->memory)
+    if (b->file < 0 && b->first.len + sizeof len + len > b->memory)
         open_file(b);
-    if (b->file < 0) {
-        *b->memory -= sizeof len + len;
-    } else {
+    if (b->file >= 0) {
         to = &b->block;
         if (to->len >= BLOCK)
             write_block(b);
     }
     buf_add(to, &len, sizeof len);
     buf_add(to, data, len);
+}
+
+static void start_over(struct backlog *b)
+{
+    if (b->file >= 0)
+        close(b->file);
+    b->file = -1;
+    b->size = b->read = b->at = 0;
+    b->behind = false;
+    buf_clear(&b->first);
+    buf_clear(&b->block);
 }
 
 bool backlog_take(struct backlog *b, char **data, size_t *len)

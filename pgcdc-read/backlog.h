@@ -8,9 +8,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The file, where one is needed, is made in dir, which stays the caller's. memory is how many bytes
- * may yet be kept in memory, by all that share it, beside two blocks of 64 kB for a file. */
-struct backlog *backlog_new(const char *dir, size_t *memory);
+/* The file, where one is needed, is made in dir, which stays the caller's. Bytes of memory are kept
+ * at most, beside two blocks of a file. */
+struct backlog *backlog_new(const char *dir, size_t memory);
 void backlog_free(struct backlog *b); /* NULL: nothing */
 
 /* A full disk exits with 75. Not once messages are being taken. */

@@ -27,7 +27,6 @@ struct drain {
     struct changes *c;
     PGconn *conn;
     char *slot;
-    size_t memory; /* left */
     struct backlog *backlog;
     lsn_t read;    /* what is before it is in the backlog, or was taken from it */
     lsn_t asked;   /* the call under way goes up to here, or to where the WAL ended */
@@ -264,9 +263,8 @@ struct drain *drain_open(struct changes *c, struct trouble *t)
 
     d->c = c;
     d->stretch = STRETCH;
-    d->memory = MEMORY;
     d->slot = slot_temporary_name();
-    d->backlog = backlog_new(c->run->arguments->spool, &d->memory);
+    d->backlog = backlog_new(c->run->arguments->spool, MEMORY);
     d->conn = link_connect(c->run, t);
     if (d->conn && copy_slot(d, t)) {
         notice_our_end(d);

@@ -9,7 +9,8 @@
 #include "mem.h"
 #include "msg.h"
 
-#define MEMORY ((size_t)8 << 20) /* bytes, of all transactions together, that are in no file */
+#define MEMORY \
+    ((size_t)64 << 10) /* bytes of a transaction before there is a file: more is no faster */
 
 /* The messages of streaming; all have the transaction's id behind their type, but for the STOP. */
 enum { START = 'S', STOP = 'E', COMMIT = 'c', ABORT = 'A' };
@@ -39,7 +40,6 @@ struct transaction {
 
 struct inprogress {
     const char *spool;
-    size_t memory;                    /* that is left */
     struct transaction *all, *inside; /* inside: of the piece that is being sent, or NULL */
     struct transaction *out;          /* it is being given out, or NULL … */
     bool begun;                       /* … and its begin is */
@@ -67,7 +67,7 @@ struct inprogress *inprogress_new(const char *spool)
 {
     struct inprogress *p = mem_alloc(sizeof *p);
 
-    *p = (struct inprogress){.spool = spool, .memory = MEMORY};
+    p->spool = spool;
     return p;
 }
 
@@ -96,8 +96,7 @@ static struct transaction *add(struct inprogress *p, uint32_t xid)
 {
     struct transaction *t = mem_alloc(sizeof *t);
 
-    *t = (struct transaction){
-        .xid = xid, .changes = backlog_new(p->spool, &p->memory), .next = p->all};
+    *t = (struct transaction){.xid = xid, .changes = backlog_new(p->spool, MEMORY), .next = p->all};
     p->all = t;
     read_figures[READ_IN_PROGRESS].value++;
     return t;
@@ -244,9 +243,11 @@ static int compare(const void *a, const void *b)
 
 static bool is_aborted(struct inprogress *p, uint32_t xid)
 {
+    const struct transaction *t = p->out;
+
     if (xid != p->last_xid)
         p->last_aborted =
-            bsearch(&xid, p->out->aborted, p->out->naborted, sizeof xid, compare) != NULL;
+            t->naborted && bsearch(&xid, t->aborted, t->naborted, sizeof xid, compare);
     p->last_xid = xid;
     return p->last_aborted;
 }

@@ -13,8 +13,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* What does not fit into memory, a few megabytes for all together, is kept in files in spool, which
- * stays the caller's. */
+/* What is put aside is in files in spool, which stays the caller's, but for some 100 kB of each
+ * transaction. */
 struct inprogress *inprogress_new(const char *spool);
 void inprogress_free(struct inprogress *p);
 

@@ -308,7 +308,7 @@ def test_it_ends_while_a_transaction_is_in_progress(source, slot, sessions, tmp_
 def test_a_lost_connection(source, slot, sessions, tmp_path):
     """While a transaction is in progress, and while it is passed on to who takes nothing."""
     one, two, _ = sessions
-    count = 40_000  # more than is kept in memory
+    count = 40_000
     two.run(insert("b", 1, 2 * MANY), "SAVEPOINT s", insert("b", 5, 2 * MANY))
     beside = InProgress(source, slot, tmp_path, one, count, hold=True)
     with beside as reader:

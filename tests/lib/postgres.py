@@ -38,6 +38,8 @@ SETTINGS = {
     "fsync": "off",
     "listen_addresses": "127.0.0.1",
     "autovacuum_naptime": "10s",
+    # Most transactions that are not small are sent while they are in progress.
+    "logical_decoding_work_mem": "64kB",
 }
 
 HBA = """\

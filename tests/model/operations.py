@@ -35,6 +35,7 @@ def generate(seed, count):
         "soft": [],
         "apart": r.random() < 0.5,
         "failpoint": None,
+        "ballast": random.Random(f"ballast {seed}").random() < 0.5,
     }
     if r.random() < 0.4:
         keyed = [name for name in settings["tables"] if tables.BY_NAME[name].keyed]

@@ -217,6 +217,10 @@ class Run:
             self.counts["statements"] += int(steps)
         read = self.pipeline.log("pgcdc-read").count(" read rows=")
         self.counts["tables read again"] = read - len(self.settings["tables"])
+        self.counts["sent in progress"] = self.database.value(
+            "SELECT coalesce(sum(stream_txns), 0)::int FROM pg_stat_replication_slots"
+            f" WHERE slot_name = '{self.database.name}_slot'"
+        )
 
     def close(self):
         self.pipeline.kill_leftovers()

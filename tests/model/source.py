@@ -19,6 +19,7 @@ class Source:
     def __init__(self, database, settings):
         self.database = database
         self.counts = collections.Counter()
+        self.ballast = settings.get("ballast")
         self.make([BY_NAME[name] for name in settings["tables"]], settings["apart"])
         self.connect(settings["sessions"])
 
@@ -29,6 +30,9 @@ class Source:
             self.database.execute(
                 *table.make.split(";\n"), f"INSERT INTO model VALUES ({name}, {name}::regclass)"
             )
+        self.database.execute(
+            "CREATE TABLE ballast (v text)", "ALTER TABLE ballast ALTER v SET STORAGE EXTERNAL"
+        )
         published = "TABLE " + ", ".join(table.name for table in tables)
         if apart:
             published += f", TABLES IN SCHEMA {APART}"
@@ -68,6 +72,8 @@ class Source:
                 session.run_alone(*statement)
             else:
                 session.run(*statement)
+        if self.ballast and do != "vacuum":
+            session.run(BALLAST)
         session.touched |= places
         if alone:
             session.held |= places
@@ -93,6 +99,10 @@ class Source:
     def close(self):
         for session in self.sessions:
             session.connection.close()
+
+
+# More than logical_decoding_work_mem: the server sends at once what the largest transaction has.
+BALLAST = "INSERT INTO ballast VALUES (repeat('x', 70000))"
 
 
 class Session:

@@ -44,13 +44,10 @@ static void comes_back(void **state)
 
     (void)state;
     for (unsigned i = 0; i < sizeof memory / sizeof *memory; i++) {
-        size_t left = memory[i];
-        struct backlog *b = backlog_new("/tmp", &left);
+        struct backlog *b = backlog_new("/tmp", memory[i]);
         for (unsigned n = 0; n < 1000; n = n * 3 + 1)
             round_trip(b, n);
-        backlog_put(b, "x", 1);
         backlog_free(b);
-        assert_int_equal(left, memory[i]);
     }
 }
 
