@@ -8,6 +8,7 @@
 #include "msg.h"
 #include "out.h"
 #include "part.h"
+#include "row.h"
 #include "snapshot.h"
 
 struct batcher {
@@ -234,14 +235,13 @@ static void take_snapshot_row(struct batcher *b, struct frame *f, const struct t
 
     if (one->lsn != lsn)
         frame_bad(f, "a row of another snapshot than the open one");
-    struct mp values = frame_any(f);
-    const char *bad = fold_whole_row(&b->fold, t, values);
+    const char *bad = fold_whole_row(&b->fold, t, f->body);
     if (bad)
         frame_bad(f, bad);
     if (whole)
-        snapshot_row(&b->snapshots, one, t, values);
+        snapshot_row(&b->snapshots, one, t, b->fold.row->raw);
     else
-        snapshot_keep(&b->snapshots, one, values);
+        snapshot_keep(&b->snapshots, one, b->fold.row->raw);
     batch_figures[BATCH_SNAPSHOT_ROWS].value++;
     if (one->gathered >= b->limits.rows)
         write_snapshot_part(b, one);
@@ -260,7 +260,7 @@ static void take_insert(struct batcher *b, struct frame *f)
         return;
     }
     struct position at = frame_position(b, f);
-    folded(b, f, BATCH_INSERTS, fold_insert(fold_of(b, t), t, at, frame_any(f)));
+    folded(b, f, BATCH_INSERTS, fold_insert(fold_of(b, t), t, at, f->body));
 }
 
 static void take_keep(struct batcher *b, struct frame *f)
@@ -286,9 +286,8 @@ static void take_update(struct batcher *b, struct frame *f)
 {
     struct table *t = frame_table(b, f);
     struct position at = frame_position(b, f);
-    struct mp values = frame_any(f);
 
-    folded(b, f, BATCH_UPDATES, fold_update(fold_of(b, t), t, at, values, frame_any(f)));
+    folded(b, f, BATCH_UPDATES, fold_update(fold_of(b, t), t, at, f->body));
 }
 
 static void take_delete(struct batcher *b, struct frame *f)
@@ -296,7 +295,7 @@ static void take_delete(struct batcher *b, struct frame *f)
     struct table *t = frame_table(b, f);
     struct position at = frame_position(b, f);
 
-    folded(b, f, BATCH_DELETES, fold_delete(fold_of(b, t), t, at, frame_any(f)));
+    folded(b, f, BATCH_DELETES, fold_delete(fold_of(b, t), t, at, f->body));
 }
 
 static void take_truncate(struct batcher *b, struct frame *f)

@@ -203,16 +203,15 @@ static bool same_key(struct mp a, struct mp b)
     return mp_size(a) == mp_size(b) && !memcmp(a.p, b.p, mp_size(a));
 }
 
-const char *fold_update(struct fold *f, struct table *t, struct position at, struct mp values,
-                        struct mp old)
+const char *fold_update(struct fold *f, struct table *t, struct position at, struct mp rows)
 {
     const struct row *o = f->old;
     struct mp_token token;
-    struct mp peek = old;
     const char *bad;
 
-    if ((bad = can_change_rows(t)) || (bad = row_open(f->row, values, t->shape->ncolumns)))
+    if ((bad = can_change_rows(t)) || (bad = row_open(f->row, rows, t->shape->ncolumns)))
         return bad;
+    struct mp old = {f->row->raw.end, rows.end}, peek = old;
     if (mp_next(&peek, &token) == 1 && token.type == MP_NIL) {
         if (t->keyless)
             return "an update in a table without a key needs the old row";
