@@ -7,6 +7,8 @@
 #                   those that touch PostgreSQL, on each of VERSIONS (14 16 17 18)
 #   make check-long a million (VALUES) random values of each type; then random operations and kills
 #                   with new seeds, for FOR=8h or until one fails
+#   make bench      speed, memory and cost beside baselines, half an hour at most; LINES="backlog
+#                   snapshot" chooses (tests/bench/run --list), SCALE=0.01 takes fewer rows
 #   make install    PREFIX (/usr/local), DESTDIR
 
 PREFIX ?= /usr/local
@@ -75,7 +77,7 @@ $(BUILD)/unit/%: $(BUILD)/unit/obj/tests/unit/%.o $(BUILD)/unit/modules.a
 unit: $(UNIT)
 	@for t in $(UNIT); do echo "== $$t"; $$t || exit 1; done
 
-.PHONY: demo check check-versions check-long
+.PHONY: demo check check-versions check-long bench
 demo:
 	@tests/setup
 	@$(MAKE) --no-print-directory all
@@ -99,6 +101,14 @@ check-long:
 	@LONG=1 VALUES=$(VALUES) $(BUILD)/venv/bin/python -m pytest -q -s -p no:cacheprovider \
 	    tests/test_types.py tests/test_large_values.py -k 'random or gibibytes'
 	@tests/model/run --for $(FOR) --shrink
+
+LINES ?=
+SCALE ?= 1
+ROUNDS ?= 5
+bench:
+	@tests/setup
+	@$(MAKE) --no-print-directory all
+	@tests/bench/run --scale $(SCALE) --rounds $(ROUNDS) $(LINES)
 
 .PHONY: install uninstall
 MAN1 = $(foreach p,$(PROGRAMS),$(p)/$(p).1)

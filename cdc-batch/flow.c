@@ -49,17 +49,24 @@ void flow_refresh(struct flow *f)
     batch_figures[BATCH_IN_FLIGHT].value = keep;
 }
 
-int64_t flow_delay(const struct flow *f, bool content)
-{
-    int64_t interval = f->min_interval, now;
+/* Where changes come at this rate, a backlog is being read, and small batches only make that take
+ * longer. */
+#define BUSY_RATE 20 /* a millisecond */
+#define BUSY_INTERVAL 200
 
+int64_t flow_delay(const struct flow *f, bool content, uint64_t changes)
+{
+    int64_t interval = f->min_interval, now = clock_ms();
+
+    if (interval < BUSY_INTERVAL &&
+        (double)changes > BUSY_RATE * (double)(now - f->content_closed_at))
+        interval = BUSY_INTERVAL;
     if (f->behind && interval < BEHIND_INTERVAL)
         interval = BEHIND_INTERVAL;
     int64_t due = content ? f->content_closed_at + interval : f->closed_at + EMPTY_INTERVAL;
 
     if (f->filter.dir && f->nahead >= f->in_flight)
         return -1;
-    now = clock_ms();
     return due > now ? due - now : 0;
 }
 

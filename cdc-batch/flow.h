@@ -37,8 +37,9 @@ int flow_fd(const struct flow *f);
 /* Reads dbx-load's state again, if there is any. */
 void flow_refresh(struct flow *f);
 
-/* Milliseconds until the open batch may close; 0: it may. -1: not before more is loaded. */
-int64_t flow_delay(const struct flow *f, bool content);
+/* Milliseconds until the open batch, with so many changes, may close; 0: it may. -1: not before
+ * more is loaded. */
+int64_t flow_delay(const struct flow *f, bool content, uint64_t changes);
 
 /* A batch was closed: of a snapshot (those don't count as in flight), or up to lsn. */
 void flow_snapshot_closed(struct flow *f, uint64_t batch);

@@ -23,6 +23,17 @@ static void shape_free(struct table *t)
     buf_free(&t->definition);
 }
 
+/* The table has nothing in the part. */
+static void forget(struct table *t)
+{
+    t->changed = t->cleared = false;
+    t->nets = NULL;
+    t->nets_end = &t->nets;
+    t->nnets = 0;
+    t->events = NULL;
+    t->events_end = &t->events;
+}
+
 void fold_free(struct fold *f)
 {
     struct table *t, *next;
@@ -37,20 +48,23 @@ void fold_free(struct fold *f)
     for (int i = 0; i < 3; i++)
         row_free(&f->row[i]);
     free(f->row);
-    buf_free(&f->key);
-    buf_free(&f->old_key);
+    nets_free(&f->nets);
+    buf_free(&f->key_bytes);
+    buf_free(&f->old_key_bytes);
     buf_free(&f->values);
     arena_free(&f->arena);
 }
 
+size_t fold_size(const struct fold *f)
+{
+    return f->arena.used + nets_size(&f->nets);
+}
+
 void fold_reset(struct fold *f)
 {
-    for (struct table *t = f->changed; t; t = t->next) {
-        HASH_CLEAR(hh, t->nets);
-        t->events = NULL;
-        t->events_end = &t->events;
-        t->changed = t->cleared = false;
-    }
+    for (struct table *t = f->changed; t; t = t->next)
+        forget(t);
+    nets_reset(&f->nets);
     f->changed = NULL;
     f->changed_end = &f->changed;
     f->rows = 0;
@@ -85,7 +99,7 @@ struct table *fold_shape(struct fold *f, struct relation *shape, struct mp defin
     } else {
         t = mem_alloc(sizeof *t);
         t->oid = shape->oid;
-        t->events_end = &t->events;
+        forget(t);
         HASH_ADD(hh, f->tables, oid, sizeof t->oid, t);
     }
     t->shape = shape;
@@ -109,6 +123,7 @@ static const char *advance(struct fold *f, struct table *t, struct position at)
     t->last = at;
     if (!t->changed) {
         t->changed = true;
+        t->group = nets_group(&f->nets);
         t->next = NULL;
         *f->changed_end = t;
         f->changed_end = &t->next;
@@ -119,29 +134,45 @@ static const char *advance(struct fold *f, struct table *t, struct position at)
 /* ------------------------------------------------------------------ keys */
 
 /*
- * The key of a row. It is packed anew, never copied: one text must not have two encodings here.
+ * The key of a row, with one encoding for one text: if its columns stand side by side in the row,
+ * and are packed as short as they can be, it is that piece of it; else it is packed anew, in bytes.
  * A key column that is unchanged (a TOASTed one) is in old; PostgreSQL always sends that then.
  */
-static const char *key_of(struct buf *key, const struct table *t, const struct row *row,
-                          const struct row *old)
+static const char *key_of(struct mp *key, struct buf *bytes, const struct table *t,
+                          const struct row *row, const struct row *old)
 {
+    bool piece = t->nkey && t->key[t->nkey - 1] - t->key[0] == t->nkey - 1;
     msgpack_packer pk;
 
-    buf_clear(key);
-    buf_reserve(key, 1); /* even a row without columns has a key */
-    pack_into(&pk, key);
     for (unsigned i = 0; i < t->nkey; i++) {
         const struct cell *c = &row->cells[t->key[i]];
-        if (c->kind == CELL_UNCHANGED && old)
+        if (c->kind == CELL_UNCHANGED && old) {
+            c = &old->cells[t->key[i]];
+            piece = false;
+        }
+        if (c->kind == CELL_UNCHANGED || (c->kind == CELL_NULL && !t->keyless))
+            return t->keyless ? "a row of a table without a key has an unchanged value"
+                              : "a key column is missing; is it in the replica identity?";
+        piece = piece && c->shortest;
+    }
+    if (piece) {
+        *key = (struct mp){row->cells[t->key[0]].raw.p, row->cells[t->key[t->nkey - 1]].raw.end};
+        return NULL;
+    }
+    buf_clear(bytes);
+    buf_reserve(bytes, 1); /* even a row without columns has a key */
+    pack_into(&pk, bytes);
+    for (unsigned i = 0; i < t->nkey; i++) {
+        const struct cell *c = &row->cells[t->key[i]];
+        if (c->kind == CELL_UNCHANGED)
             c = &old->cells[t->key[i]];
         if (c->kind == CELL_TEXT)
             pack_str_n(&pk, c->text, c->len);
-        else if (c->kind == CELL_NULL && t->keyless)
-            msgpack_pack_nil(&pk);
         else
-            return t->keyless ? "a row of a table without a key has an unchanged value"
-                              : "a key column is missing; is it in the replica identity?";
+            msgpack_pack_nil(&pk);
     }
+    *key = (struct mp){(const unsigned char *)bytes->data,
+                       (const unsigned char *)bytes->data + bytes->len};
     return NULL;
 }
 
@@ -161,38 +192,37 @@ const char *fold_insert(struct fold *f, struct table *t, struct position at, str
     const char *bad;
 
     if ((bad = row_open(f->row, values, t->shape->ncolumns)) ||
-        (bad = key_of(&f->key, t, f->row, NULL)) || (bad = advance(f, t, at)))
+        (bad = key_of(&f->key, &f->key_bytes, t, f->row, NULL)) || (bad = advance(f, t, at)))
         return bad;
-    t->kind->insert(f, t, at);
+    t->kind->insert(f, t);
     return NULL;
 }
 
-static bool same_key(const struct buf *a, const struct buf *b)
+static bool same_key(struct mp a, struct mp b)
 {
-    return a->len == b->len && !memcmp(a->data, b->data, a->len);
+    return mp_size(a) == mp_size(b) && !memcmp(a.p, b.p, mp_size(a));
 }
 
-const char *fold_update(struct fold *f, struct table *t, struct position at, struct mp values,
-                        struct mp old)
+const char *fold_update(struct fold *f, struct table *t, struct position at, struct mp rows)
 {
     const struct row *o = f->old;
     struct mp_token token;
-    struct mp peek = old;
     const char *bad;
 
-    if ((bad = can_change_rows(t)) || (bad = row_open(f->row, values, t->shape->ncolumns)))
+    if ((bad = can_change_rows(t)) || (bad = row_open(f->row, rows, t->shape->ncolumns)))
         return bad;
+    struct mp old = {f->row->raw.end, rows.end}, peek = old;
     if (mp_next(&peek, &token) == 1 && token.type == MP_NIL) {
         if (t->keyless)
             return "an update in a table without a key needs the old row";
         o = NULL;
     } else if ((bad = row_open(f->old, old, t->shape->ncolumns)) ||
-               (bad = key_of(&f->old_key, t, f->old, NULL))) {
+               (bad = key_of(&f->old_key, &f->old_key_bytes, t, f->old, NULL))) {
         return bad;
     }
-    if ((bad = key_of(&f->key, t, f->row, o)) || (bad = advance(f, t, at)))
+    if ((bad = key_of(&f->key, &f->key_bytes, t, f->row, o)) || (bad = advance(f, t, at)))
         return bad;
-    t->kind->update(f, t, at, o, o && !same_key(&f->old_key, &f->key));
+    t->kind->update(f, t, o, o && !same_key(f->old_key, f->key));
     return NULL;
 }
 
@@ -201,9 +231,9 @@ const char *fold_delete(struct fold *f, struct table *t, struct position at, str
     const char *bad;
 
     if ((bad = can_change_rows(t)) || (bad = row_open(f->old, old, t->shape->ncolumns)) ||
-        (bad = key_of(&f->key, t, f->old, NULL)) || (bad = advance(f, t, at)))
+        (bad = key_of(&f->key, &f->key_bytes, t, f->old, NULL)) || (bad = advance(f, t, at)))
         return bad;
-    t->kind->remove(f, t, at);
+    t->kind->remove(f, t);
     return NULL;
 }
 
@@ -212,7 +242,7 @@ const char *fold_truncate(struct fold *f, struct table *t, struct position at)
     const char *bad = advance(f, t, at);
 
     if (!bad)
-        t->kind->truncate(f, t, at);
+        t->kind->truncate(f, t);
     return bad;
 }
 

@@ -31,13 +31,14 @@ enum net_kind {
 struct net {
     enum net_kind kind;
     bool unchanged;           /* some of the values are unchanged ones */
+    uint32_t group;           /* of its table: nets.h */
     struct position at;       /* of the last change */
     int64_t count;            /* NET_COUNT: copies added, or below 0 removed; 0 is no change */
     struct mp key;            /* the key columns' values, MessagePack, one after the other */
     unsigned char *values;    /* a MessagePack array, one per column; NULL if it never had any */
     size_t size, room;        /* bytes of it, and bytes that there are for it */
     const struct net *origin; /* of the values: the key that the row had when the part began */
-    UT_hash_handle hh;        /* by key; also the order of first change */
+    struct net *next;         /* of the table, in the order of first change */
 };
 
 static inline struct mp net_values(const struct net *n)
@@ -66,7 +67,9 @@ struct table {
     struct snapshot *snapshot; /* that is open: changes are applied after it; or NULL */
     bool cleared;              /* truncated in this part, at clear */
     struct position clear;
-    struct net *nets; /* by key */
+    struct net *nets, **nets_end;
+    size_t nnets;
+    uint32_t group; /* of its keys in this part: nets.h */
     struct event *events, **events_end;
     struct table *next; /* in the list of the part */
     uint32_t oid;

@@ -8,7 +8,7 @@ bool part_has(const struct table *t)
 {
     if (t->cleared || t->events)
         return true;
-    for (const struct net *n = t->nets; n; n = n->hh.next)
+    for (const struct net *n = t->nets; n; n = n->next)
         if (n->kind != NET_COUNT || n->count)
             return true;
     return false;
@@ -82,7 +82,7 @@ static uint64_t table_write(struct stream_out *out, const struct table *t)
         pack_position(stream_frame(out, "clear", 4), t->oid, &t->clear);
         stream_done(out);
     }
-    for (const struct net *n = t->nets; n; n = n->hh.next) {
+    for (const struct net *n = t->nets; n; n = n->next) {
         if (n->kind == NET_COUNT && !n->count)
             continue;
         if (n->kind == NET_COUNT)

@@ -1,5 +1,7 @@
 #include "dict.h"
 
+#include <stdbool.h>
+
 enum { FIRST_SLOTS = 256 };
 
 static uint64_t mix(uint64_t a, uint64_t b)
@@ -9,7 +11,7 @@ static uint64_t mix(uint64_t a, uint64_t b)
 }
 
 /* Eight bytes at a time; the constants are odd numbers with evenly spread bits. */
-static uint64_t hash(const uint8_t *p, size_t len)
+static uint64_t hash_of(const uint8_t *p, size_t len)
 {
     uint64_t h = len * 0x9e3779b97f4a7c15u, word;
     for (; len >= 8; p += 8, len -= 8) {
@@ -22,20 +24,27 @@ static uint64_t hash(const uint8_t *p, size_t len)
     return mix(h ^ word, 0xe7037ed1a0b428dbu);
 }
 
+/* Part of the hash beside the index: most values that are others are told apart by it, without a
+ * look at them. */
+struct slot {
+    uint32_t hash;
+    uint32_t next; /* index + 1, or 0: the slot is free */
+};
+
 static size_t nslots(const struct dict *d)
 {
-    return d->slots.len / sizeof(uint32_t);
+    return d->slots.len / sizeof(struct slot);
 }
 
-static uint32_t *slot_at(const struct dict *d, size_t i)
+static struct slot *slots(const struct dict *d)
 {
-    return (uint32_t *)(void *)d->slots.data + i;
+    return (struct slot *)(void *)d->slots.data;
 }
 
 static void make_slots(struct dict *d, size_t n)
 {
     d->slots.len = 0;
-    memset(bytes_add(&d->slots, n * sizeof(uint32_t)), 0, n * sizeof(uint32_t));
+    memset(bytes_add(&d->slots, n * sizeof(struct slot)), 0, n * sizeof(struct slot));
 }
 
 void dict_reset(struct dict *d)
@@ -54,43 +63,59 @@ const uint8_t *dict_value(const struct dict *d, uint32_t index, size_t *len)
     return (const uint8_t *)d->values.data + begin;
 }
 
-/* The slot that holds the value, or the free one where it belongs. */
-static uint32_t *find(const struct dict *d, const void *value, size_t len)
+static bool is_value(const struct dict *d, uint32_t index, const void *value, size_t len)
 {
-    size_t mask = nslots(d) - 1;
-    for (size_t i = (size_t)hash(value, len) & mask;; i = (i + 1) & mask) {
-        uint32_t *slot = slot_at(d, i);
-        if (*slot == 0)
-            return slot;
-        size_t have_len;
-        const uint8_t *have = dict_value(d, *slot - 1, &have_len);
-        if (have_len == len && (len == 0 || memcmp(have, value, len) == 0))
-            return slot;
-    }
+    size_t have_len;
+    const uint8_t *have = dict_value(d, index, &have_len);
+    return have_len == len && (len == 0 || memcmp(have, value, len) == 0);
 }
 
 static void grow(struct dict *d)
 {
-    make_slots(d, nslots(d) * 2);
-    for (uint32_t i = 0; i < d->count; i++) {
-        size_t len;
-        const uint8_t *value = dict_value(d, i, &len);
-        *find(d, value, len) = i + 1;
+    struct buf old = d->slots;
+    size_t n = nslots(d), mask = 2 * n - 1;
+    d->slots = (struct buf){0};
+    make_slots(d, 2 * n);
+    for (size_t i = 0; i < n; i++) {
+        const struct slot *from = (const struct slot *)(const void *)old.data + i;
+        size_t at = from->hash & mask;
+        if (!from->next)
+            continue;
+        while (slots(d)[at].next)
+            at = (at + 1) & mask;
+        slots(d)[at] = *from;
     }
+    buf_free(&old);
+}
+
+static uint32_t find_or_add(struct dict *d, uint32_t hash, const void *value, size_t len)
+{
+    size_t mask = nslots(d) - 1;
+    struct slot *slot = slots(d) + (hash & mask);
+    while (slot->next) {
+        if (slot->hash == hash && is_value(d, slot->next - 1, value, len))
+            return slot->next - 1;
+        slot = slots(d) + ((size_t)(slot - slots(d) + 1) & mask);
+    }
+    bytes_put(&d->values, value, len);
+    size_t end = d->values.len;
+    bytes_put(&d->ends, &end, sizeof end);
+    *slot = (struct slot){hash, ++d->count};
+    if (d->count >= nslots(d) / 2)
+        grow(d);
+    return d->count - 1;
 }
 
 uint32_t dict_index(struct dict *d, const void *value, size_t len)
 {
-    uint32_t *slot = find(d, value, len);
-    if (*slot)
-        return *slot - 1;
-    bytes_put(&d->values, value, len);
-    size_t end = d->values.len;
-    bytes_put(&d->ends, &end, sizeof end);
-    *slot = ++d->count;
-    if (d->count >= nslots(d) / 2)
-        grow(d);
-    return d->count - 1;
+    return find_or_add(d, (uint32_t)hash_of(value, len), value, len);
+}
+
+void dict_sample(struct dict *d, const void *value, size_t len, uint32_t every)
+{
+    uint64_t hash = hash_of(value, len);
+    if ((hash >> 32 & (every - 1)) == 0)
+        find_or_add(d, (uint32_t)hash, value, len);
 }
 
 void dict_free(struct dict *d)

@@ -10,7 +10,7 @@
 struct dict {
     struct buf values;
     struct buf ends;  /* size_t per value: where it ends in `values` */
-    struct buf slots; /* uint32_t per slot of the hash table: index + 1, or 0 */
+    struct buf slots; /* of the hash table, see dict.c */
     uint32_t count;
 };
 
@@ -19,6 +19,10 @@ void dict_reset(struct dict *d);
 
 /* The index of the value, which is added if it is new. */
 uint32_t dict_index(struct dict *d, const void *value, size_t len);
+
+/* Add the value if it is one of a sample, of which every distinct value is as likely: one in
+ * `every`, a power of two. */
+void dict_sample(struct dict *d, const void *value, size_t len, uint32_t every);
 
 /* The bytes of a value. */
 const uint8_t *dict_value(const struct dict *d, uint32_t index, size_t *len);

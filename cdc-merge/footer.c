@@ -5,7 +5,6 @@
 /* As parquet.thrift numbers them. */
 enum { REQUIRED = 0, OPTIONAL = 1, REPEATED = 2 };
 enum { CODEC_ZSTD = 6 };
-enum { ENCODING_PLAIN = 0, ENCODING_RLE = 3, ENCODING_RLE_DICTIONARY = 8 };
 enum {
     CONVERTED_UTF8 = 0,
     CONVERTED_MAP = 1,
@@ -52,8 +51,10 @@ static void put_bound(struct thrift *t, int id, const struct leaf *l, bool upper
                 v.d = d;
             else
                 v.f = (float)d; /* it was one */
-        } else if (l->type == PARQUET_DECIMAL) {
+        } else if (l->physical == PHYSICAL_FIXED) {
             v.decimal = upper ? s->max.decimal : s->min.decimal;
+        } else if (l->type == PARQUET_DECIMAL) {
+            v.decimal = upper ? s->max.i : s->min.i;
         } else {
             v.i = upper ? s->max.i : s->min.i;
         }
@@ -120,21 +121,18 @@ void footer_put_chunk(struct footer_group *g, const struct footer_chunk *c)
     thrift_i64(t, 2, 0); /* file_offset: deprecated, and 0 is what to write */
     thrift_struct(t, 3);
     thrift_i32(t, 1, (int32_t)l->physical);
-    bool dict = l->dict_pages;
-    bool plain = l->plain_pages || dict; /* a dictionary page is plain, too */
-    thrift_list(t, 2, THRIFT_I32, 1u + dict + plain);
-    thrift_item_i32(t, ENCODING_RLE);
-    if (plain)
-        thrift_item_i32(t, ENCODING_PLAIN);
-    if (dict)
-        thrift_item_i32(t, ENCODING_RLE_DICTIONARY);
+    unsigned encodings = l->encodings | 1u << ENCODING_RLE; /* that of the levels */
+    thrift_list(t, 2, THRIFT_I32, (size_t)__builtin_popcount(encodings));
+    for (int i = 0; encodings >> i; i++)
+        if (encodings >> i & 1)
+            thrift_item_i32(t, i);
     put_path(t, c);
     thrift_i32(t, 4, CODEC_ZSTD);
     thrift_i64(t, 5, (int64_t)l->chunk_values);
     thrift_i64(t, 6, (int64_t)l->uncompressed);
     thrift_i64(t, 7, (int64_t)compressed);
     thrift_i64(t, 9, (int64_t)(c->offset + c->dict_bytes));
-    if (dict)
+    if (c->dict_bytes > 0)
         thrift_i64(t, 11, (int64_t)c->offset);
     put_statistics(t, l);
     thrift_end(t);

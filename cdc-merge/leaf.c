@@ -1,16 +1,18 @@
 #include "leaf.h"
 
+#include <endian.h>
+
+#include "delta.h"
 #include "msg.h"
 
-/* As parquet.thrift numbers them. */
-enum { ENCODING_PLAIN = 0, ENCODING_RLE = 3, ENCODING_RLE_DICTIONARY = 8 };
-enum { PAGE_DATA = 0, PAGE_DICTIONARY = 2 };
+enum { PAGE_DATA = 0, PAGE_DICTIONARY = 2 }; /* as parquet.thrift numbers them */
 
 enum {
-    ZSTD_LEVEL = 3,
-    DICT_MAX_BYTES = 1 << 20,
-    DICT_TRIAL = 8192, /* so many distinct values are taken in before the dictionary is judged */
-    KEEP = 1 << 20,    /* memory kept for the next file, per buffer */
+    ZSTD_LEVEL = 1,
+    DICT_MAX_BYTES = 2 << 20, /* of a dictionary and a page that would go into it */
+    SAMPLE = 16,              /* one distinct value in so many says how many there are, */
+    SAMPLE_FROM = 4096,       /* of so many values or more */
+    KEEP = 1 << 20,           /* memory kept for the next file, per buffer */
 };
 
 enum physical leaf_physical(enum parquet_type type, unsigned precision, size_t *width)
@@ -56,7 +58,7 @@ static void begin_page(struct leaf *l)
     rle_begin(&l->defs, l->max_def > 1 ? 2 : 1);
     rle_begin(&l->reps, 1);
     l->values.len = 0;
-    l->indices.len = 0;
+    l->lengths.len = 0;
     l->nvalues = 0;
     l->npresent = 0;
     l->page_bytes = 0;
@@ -66,9 +68,9 @@ void leaf_begin_chunk(struct leaf *l)
 {
     begin_page(l);
     dict_reset(&l->dict);
-    l->dict_open = l->type != PARQUET_BOOLEAN;
-    l->dict_pages = false;
-    l->plain_pages = false;
+    l->rows = 0;
+    l->dictionary = l->type == PARQUET_BOOLEAN ? DICTIONARY_LEFT : DICTIONARY_UNDECIDED;
+    l->encodings = 0;
     l->pages.len = 0;
     l->chunk_values = 0;
     l->chunk_present = 0;
@@ -80,138 +82,231 @@ void leaf_begin_file(struct leaf *l, const struct parquet_column *c, unsigned ma
                      unsigned max_rep)
 {
     bytes_reset(&l->values, KEEP);
-    bytes_reset(&l->indices, KEEP);
+    bytes_reset(&l->lengths, KEEP);
     bytes_reset(&l->pages, KEEP);
     l->type = c->type;
     l->physical = leaf_physical(c->type, c->precision, &l->width);
     l->max_def = max_def;
     l->max_rep = max_rep;
-    l->filled = false;
     leaf_begin_chunk(l);
 }
 
 /* ---- values ---- */
 
-static void put_plain(struct leaf *l, const void *data, size_t len)
+static void put_nulls(struct leaf *l, unsigned rep, unsigned def, uint64_t n)
 {
-    if (l->physical == PHYSICAL_BOOLEAN) { /* a bit each, from the lowest */
-        if (l->npresent % 8 == 0)
-            *bytes_add(&l->values, 1) = 0;
-        char *last = &l->values.data[l->values.len - 1];
-        *last = (char)(*last | *(const uint8_t *)data << (l->npresent % 8));
-        return;
-    }
-    if (l->physical == PHYSICAL_BYTE_ARRAY)
-        bytes_put_le(&l->values, len, 4);
-    bytes_put(&l->values, data, len);
-}
-
-static uint32_t index_at(const struct leaf *l, size_t i)
-{
-    uint32_t index;
-    memcpy(&index, l->indices.data + i * sizeof index, sizeof index);
-    return index;
-}
-
-/* Go on without the dictionary. If no page of it is out, the chunk will have none at all. */
-static void leave_dictionary(struct leaf *l, struct page_maker *m)
-{
-    if (l->dict_pages) {
-        leaf_end_page(l, m);
-    } else {
-        size_t n = l->indices.len / sizeof(uint32_t), len;
-        for (size_t i = 0; i < n; i++) {
-            const uint8_t *value = dict_value(&l->dict, index_at(l, i), &len);
-            put_plain(l, value, len);
-        }
-        l->indices.len = 0;
-    }
-    l->dict_open = false;
-}
-
-/* An index is smaller than its value only if the value comes again. */
-static bool dictionary_pays(const struct leaf *l)
-{
-    return l->dict.count <= l->chunk_present / 2;
-}
-
-/* A page ends between two rows (rep is 0): not all readers take one that begins within a row.
- * Without a page that uses it the dictionary can be left anywhere. */
-static void put_bytes(struct leaf *l, unsigned rep, const void *data, size_t len,
-                      struct page_maker *m)
-{
-    if (l->dict_open && (rep == 0 || !l->dict_pages) &&
-        (len > DICT_MAX_BYTES / 16 || l->dict.values.len > DICT_MAX_BYTES ||
-         (l->dict.count >= DICT_TRIAL && !dictionary_pays(l))))
-        leave_dictionary(l, m);
-    if (l->dict_open) {
-        uint32_t index = dict_index(&l->dict, data, len);
-        bytes_put(&l->indices, &index, sizeof index);
-    } else {
-        put_plain(l, data, len);
-    }
-}
-
-static void count_entry(struct leaf *l, unsigned def, unsigned rep)
-{
-    rle_put(&l->defs, def);
+    rle_put_many(&l->defs, def, n);
     if (l->max_rep > 0)
-        rle_put(&l->reps, rep);
-    l->nvalues++;
-    l->chunk_values++;
-    l->page_bytes++;
-    l->filled = true;
+        rle_put_many(&l->reps, rep, n);
+    l->nvalues += n;
+    l->stats.nulls += (int64_t)n;
 }
 
-void leaf_put_null(struct leaf *l, unsigned def, unsigned rep)
+/* Go to that row. The repetition level: whether it has an entry already. */
+static unsigned begin_entry(struct leaf *l, uint64_t row)
 {
-    count_entry(l, def, rep);
-    l->stats.nulls++;
+    if (leaf_has(l, row))
+        return 1;
+    if (l->rows < row)
+        put_nulls(l, 0, 0, row - l->rows);
+    l->rows = row + 1;
+    return 0;
+}
+
+void leaf_put_null(struct leaf *l, uint64_t row, unsigned def)
+{
+    put_nulls(l, begin_entry(l, row), def, 1);
+    l->page_bytes++;
 }
 
 void leaf_encode(const struct leaf *l, const union parquet_value *v, uint8_t *out)
 {
-    if (l->type == PARQUET_FLOAT) {
-        memcpy(out, &v->f, sizeof v->f);
-    } else if (l->type == PARQUET_DOUBLE) {
-        memcpy(out, &v->d, sizeof v->d);
-    } else if (l->type == PARQUET_DECIMAL) {
-        for (size_t i = 0; i < l->width; i++) { /* only FIXED is big-endian */
-            size_t at = l->physical == PHYSICAL_FIXED ? l->width - 1 - i : i;
-            out[at] = (uint8_t)((unsigned __int128)v->decimal >> (8 * i));
-        }
+    if (l->type == PARQUET_FLOAT || l->type == PARQUET_DOUBLE) {
+        memcpy(out, &v->d, l->width);
+    } else if (l->physical == PHYSICAL_FIXED) {
+        for (size_t i = 0; i < l->width; i++) /* the one that is big-endian */
+            out[l->width - 1 - i] = (uint8_t)((unsigned __int128)v->decimal >> (8 * i));
     } else {
-        for (size_t i = 0; i < l->width; i++)
-            out[i] = (uint8_t)((uint64_t)v->i >> (8 * i));
+        int64_t i = l->type == PARQUET_DECIMAL ? (int64_t)v->decimal : v->i;
+        uint64_t bytes = htole64((uint64_t)i);
+        memcpy(out, &bytes, l->width);
     }
 }
 
-void leaf_put(struct leaf *l, unsigned rep, const union parquet_value *v, struct page_maker *m)
+static void put_value(struct leaf *l, const union parquet_value *v)
 {
-    uint8_t fixed[16];
-    const void *data = fixed;
-    size_t len = l->width;
     if (l->physical == PHYSICAL_BYTE_ARRAY) {
-        data = v->bytes.data;
-        len = v->bytes.len;
-        stats_bytes(&l->stats, data, len);
-    } else {
-        leaf_encode(l, v, fixed);
-        if (l->type == PARQUET_FLOAT)
-            stats_double(&l->stats, (double)v->f);
-        else if (l->type == PARQUET_DOUBLE)
-            stats_double(&l->stats, v->d);
-        else if (l->type == PARQUET_DECIMAL)
-            stats_decimal(&l->stats, v->decimal);
-        else
-            stats_int(&l->stats, v->i);
+        uint32_t len = (uint32_t)v->bytes.len;
+        bytes_put(&l->lengths, &len, sizeof len);
+        bytes_put(&l->values, v->bytes.data, len);
+        l->page_bytes += len + sizeof len;
+        return;
     }
-    /* Before the entry is counted: this may end the page that is open until here. */
-    put_bytes(l, rep, data, len, m);
-    count_entry(l, l->max_def, rep);
+    leaf_encode(l, v, bytes_add(&l->values, l->width));
+    l->page_bytes += l->width;
+    if (l->type == PARQUET_FLOAT)
+        stats_double(&l->stats, (double)v->f);
+    else if (l->type == PARQUET_DOUBLE)
+        stats_double(&l->stats, v->d);
+    else if (l->physical == PHYSICAL_FIXED)
+        stats_decimal(&l->stats, v->decimal);
+}
+
+void leaf_put(struct leaf *l, uint64_t row, const union parquet_value *v)
+{
+    unsigned rep = begin_entry(l, row);
+    rle_put(&l->defs, l->max_def);
+    if (l->max_rep > 0)
+        rle_put(&l->reps, rep);
+    put_value(l, v);
+    l->nvalues++;
     l->npresent++;
-    l->chunk_present++;
-    l->page_bytes += len + 4;
+    l->page_bytes++;
+}
+
+/* ---- what a page has in it ---- */
+
+/* The values of the open page, one after the other. */
+struct walk {
+    const uint8_t *value;
+    size_t len, i;
+};
+
+static struct walk walk_begin(const struct leaf *l)
+{
+    return (struct walk){.value = (const uint8_t *)l->values.data};
+}
+
+static bool walk_next(const struct leaf *l, struct walk *w)
+{
+    if (w->i == l->npresent)
+        return false;
+    if (w->i > 0)
+        w->value += w->len;
+    w->len = l->width;
+    if (l->physical == PHYSICAL_BYTE_ARRAY) {
+        uint32_t len;
+        memcpy(&len, l->lengths.data + w->i * sizeof len, sizeof len);
+        w->len = len;
+    }
+    w->i++;
+    return true;
+}
+
+static unsigned bit_width(uint32_t max)
+{
+    unsigned width = 1;
+    while (width < 32 && max >> width)
+        width++;
+    return width;
+}
+
+static void put_bits(struct buf *body, const struct buf *booleans)
+{
+    for (size_t i = 0; i < booleans->len; i += 8) {
+        uint8_t bits = 0;
+        for (size_t k = 0; k < 8 && i + k < booleans->len; k++)
+            bits |= (uint8_t)((booleans->data[i + k] & 1) << k);
+        *bytes_add(body, 1) = bits;
+    }
+}
+
+/* The values without a dictionary. */
+static enum encoding put_direct(const struct leaf *l, struct buf *body)
+{
+    switch (l->physical) {
+    case PHYSICAL_BOOLEAN:
+        put_bits(body, &l->values);
+        return ENCODING_PLAIN;
+    case PHYSICAL_INT32:
+    case PHYSICAL_INT64:
+        delta_put(body, l->values.data, l->npresent, l->width);
+        return ENCODING_DELTA;
+    case PHYSICAL_BYTE_ARRAY:
+        delta_put(body, l->lengths.data, l->npresent, sizeof(uint32_t));
+        bytes_put(body, l->values.data, l->values.len);
+        return ENCODING_DELTA_LENGTH;
+    default:
+        bytes_put(body, l->values.data, l->values.len);
+        return ENCODING_PLAIN;
+    }
+}
+
+/* Whether the first page of a chunk is smaller with a dictionary than directly. Integers are packed
+ * tightly either way; the rest has to be twice as large, as compression does better with values
+ * than with indices. */
+static bool dictionary_pays(struct leaf *l, size_t direct)
+{
+    bool integers = l->physical == PHYSICAL_INT32 || l->physical == PHYSICAL_INT64;
+    uint32_t every = l->npresent < SAMPLE_FROM ? 1 : SAMPLE;
+    struct walk w = walk_begin(l);
+    while (walk_next(l, &w))
+        dict_sample(&l->dict, w.value, w.len, every);
+    size_t count = (size_t)l->dict.count * every, bytes = l->dict.values.len * every;
+    if (l->physical == PHYSICAL_BYTE_ARRAY)
+        bytes += count * sizeof(uint32_t);
+    size_t indices = l->npresent * bit_width((uint32_t)count) / 8;
+    dict_reset(&l->dict);
+    return bytes + indices < (integers ? direct : direct / 2);
+}
+
+static bool dictionary_has_room(const struct leaf *l)
+{
+    return l->dict.values.len + l->values.len <= DICT_MAX_BYTES &&
+           l->dict.count <= l->chunk_present / 2;
+}
+
+static void put_indices(struct leaf *l, struct page_maker *m)
+{
+    struct walk w = walk_begin(l);
+    uint32_t *indices = (uint32_t *)(void *)bytes_add(&m->indices, l->npresent * sizeof *indices);
+    for (size_t i = 0; walk_next(l, &w); i++)
+        indices[i] = dict_index(&l->dict, w.value, w.len);
+
+    unsigned width = bit_width(l->dict.count - 1);
+    *bytes_add(&m->body, 1) = (uint8_t)width;
+    rle_begin(&l->defs, width); /* the levels are out: their encoder is free */
+    for (size_t i = 0; i < l->npresent; i++)
+        rle_put(&l->defs, indices[i]);
+    rle_finish(&l->defs);
+    bytes_put(&m->body, l->defs.out.data, l->defs.out.len);
+    m->indices.len = 0;
+}
+
+static enum encoding put_values(struct leaf *l, struct page_maker *m)
+{
+    size_t at = m->body.len;
+    if (l->npresent == 0)
+        return ENCODING_PLAIN;
+    if (!dictionary_has_room(l))
+        l->dictionary = DICTIONARY_LEFT;
+    if (l->dictionary == DICTIONARY_UNDECIDED) {
+        enum encoding direct = put_direct(l, &m->body);
+        if (!dictionary_pays(l, m->body.len - at)) {
+            l->dictionary = DICTIONARY_LEFT;
+            return direct;
+        }
+        m->body.len = at;
+        l->dictionary = DICTIONARY_USED;
+    }
+    if (l->dictionary == DICTIONARY_LEFT)
+        return put_direct(l, &m->body);
+    put_indices(l, m);
+    return ENCODING_DICTIONARY;
+}
+
+static void count_stats(struct leaf *l)
+{
+    struct walk w = walk_begin(l);
+    if (l->physical == PHYSICAL_INT32)
+        stats_int32(&l->stats, l->values.data, l->npresent);
+    else if (l->physical == PHYSICAL_INT64)
+        stats_int64(&l->stats, l->values.data, l->npresent);
+    else if (l->physical == PHYSICAL_BYTE_ARRAY)
+        while (walk_next(l, &w))
+            stats_bytes(&l->stats, w.value, w.len);
+    else if (l->physical == PHYSICAL_BOOLEAN)
+        stats_booleans(&l->stats, l->values.data, l->npresent);
 }
 
 /* ---- pages ---- */
@@ -219,7 +314,7 @@ void leaf_put(struct leaf *l, unsigned rep, const union parquet_value *v, struct
 /* Append a page to `out`: its header, completed here, and its compressed body. Returns the size
  * before compression, header included. */
 static size_t write_page(struct buf *out, struct page_maker *m, int page_type, size_t nvalues,
-                         int encoding)
+                         enum encoding encoding)
 {
     struct buf *body = &m->body;
     m->compressed.len = 0;
@@ -236,7 +331,7 @@ static size_t write_page(struct buf *out, struct page_maker *m, int page_type, s
     thrift_i32(&t, 3, (int32_t)size);
     thrift_struct(&t, page_type == PAGE_DICTIONARY ? 7 : 5);
     thrift_i32(&t, 1, (int32_t)nvalues);
-    thrift_i32(&t, 2, encoding);
+    thrift_i32(&t, 2, (int32_t)encoding);
     if (page_type == PAGE_DATA) {
         thrift_i32(&t, 3, ENCODING_RLE); /* definition levels */
         thrift_i32(&t, 4, ENCODING_RLE); /* repetition levels */
@@ -255,57 +350,47 @@ static void put_levels(struct buf *body, struct rle *levels)
     bytes_put(body, levels->out.data, levels->out.len);
 }
 
-static unsigned bit_width(uint32_t max)
+void leaf_end_page(struct leaf *l, uint64_t rows, struct page_maker *m)
 {
-    unsigned width = 1;
-    while (width < 32 && max >> width)
-        width++;
-    return width;
-}
-
-void leaf_end_page(struct leaf *l, struct page_maker *m)
-{
+    if (l->rows < rows) {
+        put_nulls(l, 0, 0, rows - l->rows);
+        l->rows = rows;
+    }
     if (l->nvalues == 0)
         return;
-    if (l->dict_open && !l->dict_pages && !dictionary_pays(l))
-        leave_dictionary(l, m);
-
     m->body.len = 0;
     if (l->max_rep > 0)
         put_levels(&m->body, &l->reps);
     put_levels(&m->body, &l->defs);
-    bool by_index = l->dict_open && l->dict.count > 0; /* not if all is NULL so far */
-    if (by_index) {
-        unsigned width = bit_width(l->dict.count - 1);
-        *bytes_add(&m->body, 1) = (uint8_t)width;
-        rle_begin(&l->defs, width); /* the levels are out: their encoder is free */
-        for (size_t i = 0; i < l->npresent; i++)
-            rle_put(&l->defs, index_at(l, i));
-        rle_finish(&l->defs);
-        bytes_put(&m->body, l->defs.out.data, l->defs.out.len);
-        l->dict_pages = true;
-    } else {
-        bytes_put(&m->body, l->values.data, l->values.len);
-        l->plain_pages = true;
-    }
-    l->uncompressed += write_page(&l->pages, m, PAGE_DATA, l->nvalues,
-                                  by_index ? ENCODING_RLE_DICTIONARY : ENCODING_PLAIN);
+    count_stats(l);
+    enum encoding encoding = put_values(l, m);
+    l->encodings |= 1u << encoding;
+    l->uncompressed += write_page(&l->pages, m, PAGE_DATA, l->nvalues, encoding);
+    l->chunk_values += l->nvalues;
+    l->chunk_present += l->npresent;
     begin_page(l);
+}
+
+size_t leaf_memory(const struct leaf *l)
+{
+    return l->page_bytes + l->pages.len + l->dict.values.len;
 }
 
 void leaf_end_chunk(struct leaf *l, struct page_maker *m, struct buf *dict_page)
 {
-    leaf_end_page(l, m);
-    if (!l->dict_pages)
+    if (l->dict.count == 0)
         return;
+    l->encodings |= 1u << ENCODING_PLAIN;
     m->body.len = 0;
-    for (uint32_t i = 0; i < l->dict.count; i++) {
-        size_t len;
-        const uint8_t *value = dict_value(&l->dict, i, &len);
-        if (l->physical == PHYSICAL_BYTE_ARRAY)
+    if (l->physical != PHYSICAL_BYTE_ARRAY)
+        bytes_put(&m->body, l->dict.values.data, l->dict.values.len);
+    else
+        for (uint32_t i = 0; i < l->dict.count; i++) {
+            size_t len;
+            const uint8_t *value = dict_value(&l->dict, i, &len);
             bytes_put_le(&m->body, len, 4);
-        bytes_put(&m->body, value, len);
-    }
+            bytes_put(&m->body, value, len);
+        }
     l->uncompressed += write_page(dict_page, m, PAGE_DICTIONARY, l->dict.count, ENCODING_PLAIN);
 }
 
@@ -314,7 +399,7 @@ void leaf_free(struct leaf *l)
     rle_free(&l->defs);
     rle_free(&l->reps);
     buf_free(&l->values);
-    buf_free(&l->indices);
+    buf_free(&l->lengths);
     buf_free(&l->pages);
     dict_free(&l->dict);
 }

@@ -30,6 +30,7 @@ struct parquet {
     size_t nrow_groups;
     uint64_t rows, group_rows;
     size_t gathered; /* bytes in all leaves */
+    bool page_full;  /* there is a page to close after this row */
     size_t raw;      /* bytes of the row group before compression, in closed pages */
     uint64_t offset; /* bytes written */
     parquet_write *write;
@@ -57,6 +58,7 @@ void parquet_free(struct parquet *p)
     buf_free(&p->firsts);
     buf_free(&p->maker.body);
     buf_free(&p->maker.compressed);
+    buf_free(&p->maker.indices);
     buf_free(&p->dict_page);
     buf_free(&p->row_groups);
     buf_free(&p->footer);
@@ -108,11 +110,13 @@ int parquet_open(struct parquet *p, const struct parquet_column *columns, size_t
     }
     bytes_reset(&p->maker.body, KEEP);
     bytes_reset(&p->maker.compressed, KEEP);
+    bytes_reset(&p->maker.indices, KEEP);
     p->row_groups.len = 0;
     p->nrow_groups = 0;
     p->rows = 0;
     p->group_rows = 0;
     p->gathered = 0;
+    p->page_full = false;
     p->raw = 0;
     p->offset = 0;
     p->write = write;
@@ -122,12 +126,14 @@ int parquet_open(struct parquet *p, const struct parquet_column *columns, size_t
 
 /* ---- rows ---- */
 
-/* Put into one leaf and keep count of what is gathered; a page may be closed on the way. */
+/* Put into one leaf and keep count of what is gathered. A page ends between two rows: not all
+ * readers take one that begins within a row. */
 static void put(struct parquet *p, struct leaf *l, const union parquet_value *v)
 {
-    size_t before = l->page_bytes + l->pages.len;
-    leaf_put(l, l->filled, v, &p->maker);
-    p->gathered += l->page_bytes + l->pages.len - before;
+    size_t before = l->page_bytes;
+    leaf_put(l, p->group_rows, v);
+    p->gathered += l->page_bytes - before;
+    p->page_full |= l->page_bytes >= PAGE_BYTES;
 }
 
 void parquet_put(struct parquet *p, size_t column, const union parquet_value *v)
@@ -137,7 +143,7 @@ void parquet_put(struct parquet *p, size_t column, const union parquet_value *v)
 
 static void put_null(struct parquet *p, struct leaf *l, unsigned def)
 {
-    leaf_put_null(l, def, l->filled);
+    leaf_put_null(l, p->group_rows, def);
     p->gathered++;
 }
 
@@ -171,10 +177,10 @@ static int end_page(struct parquet *p, struct leaf *l)
         errno = EFBIG;
         return -1;
     }
-    p->gathered -= l->page_bytes + l->pages.len;
+    p->gathered -= leaf_memory(l);
     p->raw += l->page_bytes;
-    leaf_end_page(l, &p->maker);
-    p->gathered += l->pages.len;
+    leaf_end_page(l, p->group_rows, &p->maker);
+    p->gathered += leaf_memory(l);
     return 0;
 }
 
@@ -217,18 +223,21 @@ static int write_row_group(struct parquet *p)
     return 0;
 }
 
+static int end_full_pages(struct parquet *p)
+{
+    p->page_full = false;
+    for (size_t i = 0; i < p->nleaves; i++)
+        if (p->leaves[i].page_bytes >= PAGE_BYTES && end_page(p, &p->leaves[i]) != 0)
+            return -1;
+    return 0;
+}
+
 int parquet_end_row(struct parquet *p)
 {
-    for (size_t i = 0; i < p->nleaves; i++) {
-        struct leaf *l = &p->leaves[i];
-        if (!l->filled)
-            put_null(p, l, 0);
-        l->filled = false;
-        if (l->page_bytes >= PAGE_BYTES && end_page(p, l) != 0)
-            return -1;
-    }
     p->rows++;
     p->group_rows++;
+    if (p->page_full && end_full_pages(p) != 0)
+        return -1;
     bool full = p->gathered >= p->row_group_bytes || p->raw >= RAW_BYTES;
     return full ? write_row_group(p) : 0;
 }

@@ -56,7 +56,7 @@ static void write_run(struct rle *r)
     r->repeats = 0;
 }
 
-void rle_put(struct rle *r, uint32_t v)
+void rle_put_other(struct rle *r, uint32_t v)
 {
     if (r->repeats > 0 && v == r->last) {
         r->repeats++;
@@ -71,6 +71,13 @@ void rle_put(struct rle *r, uint32_t v)
     r->pending[r->npending++] = v;
     if (r->npending == 8)
         pack_group(r);
+}
+
+void rle_put_many(struct rle *r, uint32_t v, uint64_t n)
+{
+    for (; n > 0 && (r->repeats < 8 || v != r->last); n--)
+        rle_put_other(r, v);
+    r->repeats += n;
 }
 
 void rle_finish(struct rle *r)

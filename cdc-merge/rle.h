@@ -23,7 +23,18 @@ struct rle {
 /* Begin anew, keeping the memory. */
 void rle_begin(struct rle *r, unsigned width);
 
-void rle_put(struct rle *r, uint32_t v);
+void rle_put_other(struct rle *r, uint32_t v);
+
+static inline void rle_put(struct rle *r, uint32_t v)
+{
+    if (r->repeats >= 8 && v == r->last) /* in a run: most levels are */
+        r->repeats++;
+    else
+        rle_put_other(r, v);
+}
+
+/* The same value n times. */
+void rle_put_many(struct rle *r, uint32_t v, uint64_t n);
 
 /* Write what is pending; `out` then is the whole encoding, without a length in front. */
 void rle_finish(struct rle *r);

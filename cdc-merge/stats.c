@@ -1,5 +1,6 @@
 #include "stats.h"
 
+#include <endian.h>
 #include <math.h>
 
 void stats_begin(struct stats *s)
@@ -9,13 +10,45 @@ void stats_begin(struct stats *s)
     s->any = false;
 }
 
-void stats_int(struct stats *s, int64_t v)
+static void bound_ints(struct stats *s, int64_t min, int64_t max)
 {
-    if (!s->any || v < s->min.i)
-        s->min.i = v;
-    if (!s->any || v > s->max.i)
-        s->max.i = v;
+    if (!s->any || min < s->min.i)
+        s->min.i = min;
+    if (!s->any || max > s->max.i)
+        s->max.i = max;
     s->any = true;
+}
+
+void stats_booleans(struct stats *s, const void *values, size_t n)
+{
+    if (n > 0)
+        bound_ints(s, memchr(values, 0, n) ? 0 : 1, memchr(values, 1, n) ? 1 : 0);
+}
+
+void stats_int32(struct stats *s, const void *values, size_t n)
+{
+    const uint32_t *v = values;
+    int32_t min = INT32_MAX, max = INT32_MIN;
+    for (size_t i = 0; i < n; i++) {
+        int32_t x = (int32_t)le32toh(v[i]);
+        min = x < min ? x : min;
+        max = x > max ? x : max;
+    }
+    if (n > 0)
+        bound_ints(s, min, max);
+}
+
+void stats_int64(struct stats *s, const void *values, size_t n)
+{
+    const uint64_t *v = values;
+    int64_t min = INT64_MAX, max = INT64_MIN;
+    for (size_t i = 0; i < n; i++) {
+        int64_t x = (int64_t)le64toh(v[i]);
+        min = x < min ? x : min;
+        max = x > max ? x : max;
+    }
+    if (n > 0)
+        bound_ints(s, min, max);
 }
 
 void stats_double(struct stats *s, double v)

@@ -31,8 +31,11 @@ struct stats {
 
 void stats_begin(struct stats *s);
 
-/* Count one value of the kind that the column has; one column always uses the same call. */
-void stats_int(struct stats *s, int64_t v);
+/* Count values of the kind that the column has; one column always uses the same call. Whole numbers
+ * come many at once, little-endian; booleans as bytes. */
+void stats_booleans(struct stats *s, const void *values, size_t n);
+void stats_int32(struct stats *s, const void *values, size_t n);
+void stats_int64(struct stats *s, const void *values, size_t n);
 void stats_double(struct stats *s, double v); /* floats too: widening is exact */
 void stats_decimal(struct stats *s, __int128 v);
 void stats_bytes(struct stats *s, const void *data, size_t len);

@@ -1,12 +1,28 @@
 #include "mp.h"
 
-static uint64_t big_endian(const unsigned char *p, unsigned n)
-{
-    uint64_t v = 0;
+#include <endian.h>
+#include <string.h>
 
-    while (n--)
-        v = v << 8 | *p++;
-    return v;
+/* A number of 1, 2, 4 or 8 bytes. */
+static uint64_t big_endian(const unsigned char *p, unsigned bytes)
+{
+    uint64_t v8;
+    uint32_t v4;
+    uint16_t v2;
+
+    switch (bytes) {
+    case 1:
+        return *p;
+    case 2:
+        memcpy(&v2, p, 2);
+        return be16toh(v2);
+    case 4:
+        memcpy(&v4, p, 4);
+        return be32toh(v4);
+    default:
+        memcpy(&v8, p, 8);
+        return be64toh(v8);
+    }
 }
 
 /* Header of len bytes after the first, then data. */
@@ -53,7 +69,7 @@ static int header(struct mp *c, struct mp_token *t, enum mp_type type, unsigned 
     return 1;
 }
 
-int mp_next(struct mp *c, struct mp_token *t)
+int mp_next_any(struct mp *c, struct mp_token *t)
 {
     size_t have = (size_t)(c->end - c->p);
 
@@ -135,16 +151,47 @@ int mp_next(struct mp *c, struct mp_token *t)
     }
 }
 
+/* Steps over tokens that hold no others and whose first byte says how long they are, count at most
+ * and none that is not whole; returns how many it leaves. */
+static uint64_t skip_short(struct mp *c, uint64_t count)
+{
+    for (; count; count--) {
+        size_t have = (size_t)(c->end - c->p), size = 1;
+        unsigned first = have ? *c->p : 0x80;
+        if ((first & 0xe0) == 0xa0)
+            size += first & 31;
+        else if (first >= 0xcc && first <= 0xcf)
+            size += (size_t)1 << (first - 0xcc);
+        else if (first >= 0x80 && first != 0xc0)
+            break;
+        if (have < size)
+            break;
+        c->p += size;
+    }
+    return count;
+}
+
 int mp_skip(struct mp *c, size_t max, size_t *need)
 {
     struct mp at = *c;
     struct mp_token t;
-    uint64_t left[MP_DEPTH]; /* objects still to come, per level */
+    uint64_t left[MP_DEPTH + 1]; /* objects still to come, per level */
     int depth = 0;
 
-    do {
+    left[0] = 1;
+
+    for (;;) {
+        left[depth] = skip_short(&at, left[depth]);
+        while (!left[depth] && depth)
+            depth--;
         size_t before = (size_t)(at.p - c->p);
-        int r = mp_next(&at, &t);
+        if (!left[depth]) {
+            if (before > max)
+                return -1;
+            c->p = at.p;
+            return 1;
+        }
+        int r = mp_next_any(&at, &t);
         if (r < 0 || t.len > max || before > max - t.len)
             return -1;
         if (!r) {
@@ -152,6 +199,7 @@ int mp_skip(struct mp *c, size_t max, size_t *need)
                 *need = before + t.len + 1;
             return 0;
         }
+        left[depth]--;
         if (t.type == MP_ARRAY || t.type == MP_MAP) {
             uint64_t n = t.type == MP_MAP ? 2 * (uint64_t)t.len : t.len;
             if (n > max - before)
@@ -159,13 +207,8 @@ int mp_skip(struct mp *c, size_t max, size_t *need)
             if (n) {
                 if (depth == MP_DEPTH)
                     return -1;
-                left[depth++] = n;
-                continue;
+                left[++depth] = n;
             }
         }
-        while (depth && --left[depth - 1] == 0)
-            depth--;
-    } while (depth);
-    *c = at;
-    return 1;
+    }
 }

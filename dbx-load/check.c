@@ -29,6 +29,15 @@ static bool report(bool ok, const char *what, const char *problem)
 
 /* ------------------------------------------------------------------ sign-in and compute */
 
+static const struct right *compute_right(const struct compute *c)
+{
+    static struct right right;
+
+    right = c->cluster ? *CLUSTER_RIGHT(cluster_id(c->cluster))
+                       : *WAREHOUSE_RIGHT(warehouse_id(c->warehouse));
+    return &right;
+}
+
 static bool check_compute(struct load *load)
 {
     const struct compute *c = &load->compute;
@@ -39,20 +48,25 @@ static bool check_compute(struct load *load)
                  http_request("GET", mem_printf(c->cluster ? CLUSTER_STATE : WAREHOUSE_STATE, id)));
     json_t *root = r->status == 200 ? json_loadb(r->body.data, r->body.len, 0, NULL) : NULL;
     const char *state = json_string_value(json_object_get(root, "state"));
+    const struct right *right = compute_right(c);
     char *what =
         mem_printf("sign-in, and %s %s%s%s", kind, id, state ? ": " : "", state ? state : "");
-    char *advice =
-        http_token_refused(r) ? mem_strdup(r->advice)
-        : r->status == 403 ? mem_printf("it takes %s", c->cluster ? CLUSTER_RIGHT : WAREHOUSE_RIGHT)
-        : r->status == 404 ? mem_printf("look the id up in the connection details of the %s", kind)
-                           : mem_strdup("is this the host of the workspace?");
-    char *problem =
-        mem_printf("%s; %s host=%s", r->status == 200 ? "" : http_reason(r), advice, load->host);
-    bool ok = report(r->status == 200, what, problem);
+    bool asked = r->status != 403 && !http_token_refused(r);
+    const char *advice = !asked             ? ""
+                         : r->status == 404 ? "; look the id up in its connection details"
+                                            : "; is this the host of the workspace?";
+    int code;
+    bool ok = r->status == 200;
+    char *reason = ok ? NULL : http_problem(r, "asking for its state", right, &code);
+    char *problem = ok                ? NULL
+                    : r->no_signature ? mem_strdup(reason)
+                                      : mem_printf("%s%s host=%s", reason, advice, load->host);
+
+    report(ok, what, problem);
 
     json_decref(root);
     free(what);
-    free(advice);
+    free(reason);
     free(problem);
     http_request_free(r);
     if (ok && c->cluster)
@@ -62,18 +76,29 @@ static bool check_compute(struct load *load)
 
 /* ------------------------------------------------------------------ a load in small */
 
-static bool check_sql(struct load *load, const char *what, const char *right, char *sql,
+/* Why a statement has not done what it should. */
+static char *sql_problem(const struct statement *st, const struct right *right,
+                         const char *expected)
+{
+    const char *cell = statement_cell(st, 0, 0);
+
+    if (st->state == STATEMENT_SUCCEEDED)
+        return mem_printf("the result is %s, not %s", cell ? cell : "NULL", expected);
+    char *sentence = right && statement_forbidden(st) ? rights_sentence(right) : NULL;
+    char *problem = mem_printf("%s%s%s", *st->message ? st->message : st->code,
+                               sentence ? "; it takes " : "", sentence ? sentence : "");
+    free(sentence);
+    return problem;
+}
+
+static bool check_sql(struct load *load, const char *what, const struct right *right, char *sql,
                       const char *expected)
 {
     struct statement *st = statement_run(&load->compute, sql);
     const char *cell = statement_cell(st, 0, 0);
     bool right_answer = !expected || (cell && !strcmp(cell, expected));
     bool ok = st->state == STATEMENT_SUCCEEDED && right_answer;
-    char *problem = st->state != STATEMENT_SUCCEEDED
-                        ? mem_printf("%s%s%s", *st->message ? st->message : st->code,
-                                     right ? "; it takes " : "", right ? right : "")
-                        : mem_printf("the result is %s, not %s", cell ? cell : "NULL",
-                                     expected ? expected : "-");
+    char *problem = ok ? NULL : sql_problem(st, right, expected);
 
     report(ok, what, problem);
     free(problem);
@@ -85,7 +110,8 @@ static bool check_file(struct load *load, struct http_request *r, const char *wh
 {
     http_run(load->http, r);
     bool ok = r->status / 100 == 2;
-    char *problem = mem_printf("%s; it takes %s", ok ? "" : http_reason(r), VOLUME_RIGHTS);
+    int code;
+    char *problem = ok ? NULL : http_problem(r, "asked", VOLUME_RIGHT(load->staging), &code);
 
     report(ok, what, problem);
     free(problem);
@@ -99,16 +125,24 @@ static void check_table(struct load *load, const char *permit)
     struct buf table = {0}, source = {0};
 
     char *name = mem_printf("pgcdc_check_%llx", (unsigned long long)clock_us());
+    char *catalog = staging_part(load->staging, 1), *schema = staging_part(load->staging, 2);
+    const struct right create = {
+        .privileges = "CREATE TABLE", .on = "SCHEMA", .catalog = catalog, .schema = schema};
+    const struct right change = {.privileges = "SELECT, MODIFY",
+                                 .on = "TABLE",
+                                 .catalog = catalog,
+                                 .schema = schema,
+                                 .name = name};
     staging_table(&table, load->staging, name);
     buf_str(&source, "parquet.`");
     quote_path(&source, permit);
     buf_char(&source, '`');
-    if (check_sql(load, "making a table from a staged file", "CREATE TABLE on the schema",
+    if (check_sql(load, "making a table from a staged file", &create,
                   mem_printf("CREATE TABLE %s USING DELTA AS SELECT _permit AS id, 1 AS n FROM %s",
                              table.data, source.data),
                   NULL)) {
         bool merged =
-            check_sql(load, "a MERGE from a staged file", "SELECT and MODIFY on the table",
+            check_sql(load, "a MERGE from a staged file", &change,
                       mem_printf("MERGE INTO %s AS t USING (SELECT _permit AS id FROM %s) AS s "
                                  "ON t.id = s.id WHEN MATCHED THEN UPDATE SET n = 2 "
                                  "WHEN NOT MATCHED THEN INSERT (id, n) VALUES (s.id, 3)",
@@ -120,6 +154,8 @@ static void check_table(struct load *load, const char *permit)
         check_sql(load, "dropping it", NULL, mem_printf("DROP TABLE %s", table.data), NULL);
     }
     free(name);
+    free(catalog);
+    free(schema);
     buf_free(&table);
     buf_free(&source);
 }
@@ -134,11 +170,9 @@ static void check_staging(struct load *load)
 
     http_request_free(r);
     if (missing) {
-        check_sql(load, "the schema of the staging volume",
-                  "CREATE SCHEMA on the catalog, or the schema made beforehand",
+        check_sql(load, "the schema of the staging volume", STAGING_SCHEMA_RIGHT(load->staging),
                   staging_schema_sql(load->staging), NULL);
-        check_sql(load, "making the staging volume",
-                  "CREATE VOLUME on its schema, or the volume made beforehand",
+        check_sql(load, "making the staging volume", STAGING_VOLUME_RIGHT(load->staging),
                   staging_volume_sql(load->staging), NULL);
     }
     if (check_file(load, volume_make_directory(folder), "the staging volume")) {
@@ -158,9 +192,8 @@ unsigned check_run(struct load *load)
     failures = 0;
     if (load->sink != SINK_WAREHOUSE || !check_compute(load))
         return failures;
-    if (check_sql(load, "running a statement",
-                  load->compute.cluster ? CLUSTER_RIGHT : WAREHOUSE_RIGHT, mem_strdup("SELECT 'x'"),
-                  "x") &&
+    if (check_sql(load, "running a statement", compute_right(&load->compute),
+                  mem_strdup("SELECT 'x'"), "x") &&
         load->staging)
         check_staging(load);
     return failures;

@@ -110,7 +110,7 @@ static void start(struct cluster *c)
         http_run(c->http, post("/api/2.1/clusters/start", "cluster_id", c->id, NULL));
 
     if (r->status != 200 && r->status != 400) /* 400: somebody else has started it just now */
-        http_fail(r, "starting the cluster", CLUSTER_RIGHT);
+        http_fail(r, "starting the cluster", CLUSTER_RIGHT(c->id));
     http_request_free(r);
 }
 
@@ -125,7 +125,7 @@ void cluster_start(struct cluster *c)
         r->delay_ms = looks ? START_MS : 0;
         http_run(c->http, r);
         if (r->status != 200)
-            http_fail(r, "looking at the cluster", CLUSTER_RIGHT);
+            http_fail(r, "looking at the cluster", CLUSTER_RIGHT(c->id));
         const char *state = answer(r, "state", &root);
         const char *why = json_string_value(json_object_get(root, "state_message"));
         bool runs = !strcmp(state, "RUNNING") || !strcmp(state, "RESIZING");
@@ -171,13 +171,13 @@ void cluster_destroy(struct http *h, const char *cluster, const char *context)
             h, post(CONTEXTS "/destroy", "clusterId", cluster, "contextId", context, NULL));
         json_t *root;
         if (says_nothing(r))
-            http_fail(r, "ending what an earlier run left on the cluster", CLUSTER_RIGHT);
+            http_fail(r, "ending what an earlier run left on the cluster", CLUSTER_RIGHT(cluster));
         http_request_free(r);
         r = context_status(cluster, context);
         r->delay_ms = looks ? LOOK_MS : 0;
         http_run(h, r);
         if (says_nothing(r))
-            http_fail(r, "ending what an earlier run left on the cluster", CLUSTER_RIGHT);
+            http_fail(r, "ending what an earlier run left on the cluster", CLUSTER_RIGHT(cluster));
         const char *state = answer(r, "status", &root);
         bool gone = strcmp(state, "Running") && strcmp(state, "Pending");
         json_decref(root);
@@ -200,9 +200,11 @@ void cluster_close(struct cluster *c)
  * start begins with looking after it. */
 static _Noreturn void refused(struct http_request *r, const char *what)
 {
+    const struct statement *s = r->arg;
+
     statement_lost(r);
     if (says_nothing(r))
-        http_fail(r, what, CLUSTER_RIGHT);
+        http_fail(r, what, CLUSTER_RIGHT(s->cluster->id));
     fail(EX_TEMPFAIL, "%s: the cluster did not take it, and may have been stopped; start again: %s",
          what, http_reason(r));
 }
@@ -347,18 +349,26 @@ bool cluster_parse(struct statement *s, const char *body, size_t len)
     return true;
 }
 
+static struct http_request *command_status(const char *cluster, const char *context,
+                                           const char *command)
+{
+    return http_request("GET", mem_printf(COMMANDS "/status?clusterId=%s&contextId=%s&commandId=%s",
+                                          cluster, context, command));
+}
+
 static void status_came(struct http_request *r);
 
 static void poll_later(struct statement *s)
 {
     const char *context = strchr(s->id, '/') + 1, *command = strchr(context, '/') + 1;
-    struct http_request *r = http_request(
-        "GET", mem_printf(COMMANDS "/status?clusterId=%.*s&contextId=%.*s&commandId=%s",
-                          (int)(context - s->id - 1), s->id, (int)(command - context - 1), context,
-                          command));
+    char *cluster = mem_printf("%.*s", (int)(context - s->id - 1), s->id);
+    char *in = mem_printf("%.*s", (int)(command - context - 1), context);
+    struct http_request *r = command_status(cluster, in, command);
 
     r->delay_ms = statement_pause(s);
     send_to(s, r, status_came);
+    free(cluster);
+    free(in);
 }
 
 static void status_came(struct http_request *r)
@@ -369,7 +379,7 @@ static void status_came(struct http_request *r)
         if (!cluster_parse(s, r->body.data, r->body.len))
             http_fail(r, "running a statement", NULL);
     } else if (says_nothing(r)) {
-        http_fail(r, "running a statement", CLUSTER_RIGHT);
+        http_fail(r, "running a statement", CLUSTER_RIGHT(s->cluster ? s->cluster->id : ""));
     } else {
         s->state = STATEMENT_UNKNOWN; /* with its context */
     }
@@ -400,16 +410,48 @@ static void execute(struct statement *s)
     send_to(s, r, ready ? accepted : told);
 }
 
-/* Commands of a context keep their order: nobody has to wait for the settings. */
+static void setting_came(struct http_request *r);
+
+static void look_at_setting(struct statement *s, const char *command)
+{
+    struct http_request *r = command_status(s->cluster->id, s->context->id, command);
+
+    r->delay_ms = statement_pause(s);
+    send_to(s, r, setting_came);
+}
+
+/* What becomes of a setting. Without it, values would be other ones: it has to be made. */
+static void setting_came(struct http_request *r)
+{
+    struct statement *s = r->arg, *setting = mem_alloc(sizeof *setting);
+    bool known = r->status == 200 && r->body.data;
+
+    if (!known || !cluster_parse(setting, r->body.data, r->body.len))
+        refused(r, "setting up an execution context");
+    if (setting->state == STATEMENT_WAITING) {
+        look_at_setting(s, strrchr(r->path, '=') + 1);
+    } else if (setting->state == STATEMENT_SUCCEEDED) {
+        s->context->told++;
+        execute(s);
+    } else {
+        fail(EX_CONFIG, "the cluster does not take a setting that rows are to be read with: %s: %s",
+             settings[s->context->told], setting->message);
+    }
+    statement_free(setting);
+    http_request_free(r);
+}
+
 static void told(struct http_request *r)
 {
     struct statement *s = r->arg;
+    json_t *root;
+    const char *id = answer(r, "id", &root);
 
-    if (r->status != 200)
+    if (!*id || strpbrk(id, "/ &?#"))
         refused(r, "setting up an execution context");
+    look_at_setting(s, id);
+    json_decref(root);
     http_request_free(r);
-    s->context->told++;
-    execute(s);
 }
 
 static void accepted(struct http_request *r)

@@ -13,9 +13,12 @@
 #ifndef PGCDC_CLUSTER_H
 #define PGCDC_CLUSTER_H
 
+#include "rights.h"
 #include "statement.h"
 
-#define CLUSTER_RIGHT "CAN RESTART on the cluster"          /* which includes CAN ATTACH TO */
+/* Which includes CAN ATTACH TO. */
+#define CLUSTER_RIGHT(id) \
+    (&(const struct right){.privileges = "CAN RESTART", .on = "cluster", .name = (id)})
 #define CLUSTER_STATE "/api/2.1/clusters/get?cluster_id=%s" /* the path of its state, of its id */
 
 /* id is kept. opened is called when there is a new context, before it is used. */

@@ -11,6 +11,7 @@
 #include "fail.h"
 #include "figures.h"
 #include "msg.h"
+#include "rights.h"
 #include "version.h"
 
 enum {
@@ -345,15 +346,8 @@ static bool judge(struct http *h, struct http_transfer *t, CURLcode code, int64_
     return true;
 }
 
-static void finish(struct http *h, struct http_transfer *t, CURLcode code)
+static void end(struct http *h, struct http_transfer *t)
 {
-    int64_t pause = 0;
-
-    if (judge(h, t, code, &pause)) {
-        transfer_stop(h, t);
-        t->due = clock_ms() + pause;
-        return;
-    }
     for (struct http_transfer **at = &h->transfers; *at; at = &(*at)->next)
         if (*at == t) {
             *at = t->next;
@@ -367,11 +361,42 @@ static void finish(struct http *h, struct http_transfer *t, CURLcode code)
         r->done(r);
 }
 
+static void finish(struct http *h, struct http_transfer *t, CURLcode code)
+{
+    int64_t pause = 0;
+
+    if (!judge(h, t, code, &pause)) {
+        end(h, t);
+        return;
+    }
+    transfer_stop(h, t);
+    t->due = clock_ms() + pause;
+}
+
+/* Ends the requests that wait for a signature which will not come. False: there are none. */
+static bool end_unsigned(struct http *h)
+{
+    struct http_transfer *t = h->transfers;
+
+    while (t && (t->curl || t->r->open))
+        t = t->next;
+    if (!t)
+        return false;
+    t->r->status = 0;
+    t->r->no_signature = h->signer->code;
+    t->r->advice = h->signer->problem;
+    end(h, t); /* which may have changed the list */
+    end_unsigned(h);
+    return true;
+}
+
 /* Starts what is due; milliseconds until the next one is, or timeout. */
 static int start_due(struct http *h, int timeout)
 {
     int64_t now = clock_ms();
 
+    if (h->signer->problem && end_unsigned(h))
+        return 0;
     for (struct http_transfer *t = h->transfers; t; t = t->next) {
         if (t->curl)
             continue;
@@ -473,39 +498,48 @@ bool http_token_refused(struct http_request *r)
            (r->status == 403 && r->body.len && strstr(r->body.data, "access token"));
 }
 
-void http_fail(struct http_request *r, const char *what, const char *right)
+char *http_problem(struct http_request *r, const char *what, const struct right *right, int *code)
 {
-    bool token = http_token_refused(r);
+    bool token = http_token_refused(r), forbidden = r->status == 403;
     const char *reason = http_reason(r);
 
+    *code = EX_CONFIG;
+    if (r->no_signature) {
+        *code = r->no_signature;
+        return mem_strdup(r->advice);
+    }
     if (token)
-        fail(EX_CONFIG, "the token was refused; %s (%s)", r->advice, reason);
+        return mem_printf("the token was refused; %s (%s)", r->advice, reason);
     if (r->untrusted)
-        fail(
-            EX_CONFIG,
+        return mem_printf(
             "the host's certificate is not to be trusted: is this the workspace? Where a company's "
             "proxy stands in between, SSL_CERT_FILE names the certificates of who signs for it: %s",
             reason);
     if (r->status / 100 == 3)
-        fail(EX_CONFIG, "%s: the host sends us elsewhere; is it that of the workspace? %s", what,
-             reason);
-    if (r->status / 100 == 2)
-        fail(EX_TEMPFAIL, "%s: the answer is none of the service's; is a proxy in between? %s",
-             what, reason);
-    switch (r->status) {
-    case 0:
-        fail(EX_TEMPFAIL, "%s: %s", what, reason);
-    case 403:
-        if (right)
-            fail(EX_CONFIG, "%s: not allowed: %s; it takes %s", what, reason, right);
-        fail(EX_CONFIG, "%s: not allowed: %s", what, reason);
-    case 408:
-    case 409:
-    case 429:
-        fail(EX_TEMPFAIL, "%s: %s", what, reason);
-    default:
-        fail(r->status >= 500 ? EX_TEMPFAIL : EX_CONFIG, "%s: %s", what, reason);
+        return mem_printf("%s: the host sends us elsewhere; is it that of the workspace? %s", what,
+                          reason);
+    if (forbidden && right) {
+        char *sentence = rights_sentence(right);
+        char *problem = mem_printf("%s: not allowed: %s; it takes %s", what, reason, sentence);
+        free(sentence);
+        return problem;
     }
+    if (r->status / 100 == 2) {
+        *code = EX_TEMPFAIL;
+        return mem_printf("%s: the answer is none of the service's; is a proxy in between? %s",
+                          what, reason);
+    }
+    if (!r->status || r->status == 408 || r->status == 409 || r->status == 429 || r->status >= 500)
+        *code = EX_TEMPFAIL;
+    return mem_printf("%s: %s%s", what, forbidden ? "not allowed: " : "", reason);
+}
+
+void http_fail(struct http_request *r, const char *what, const struct right *right)
+{
+    int code;
+    char *problem = http_problem(r, what, right, &code);
+
+    fail(code, "%s", problem);
 }
 
 void http_segment(struct buf *b, const char *segment, size_t len)

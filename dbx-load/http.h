@@ -15,6 +15,7 @@
 #include "mem.h"
 
 struct http;
+struct right;
 
 /* What requests are signed with. */
 struct http_signer {
@@ -24,6 +25,9 @@ struct http_signer {
     /* The service refused it. True: there will be another one. */
     bool (*refused)(void *arg);
     const char *advice; /* what to do where it is refused for good */
+    /* Set once there will be none any more: why not, and an exit code. */
+    char *problem;
+    int code;
     void *arg;
 };
 
@@ -46,7 +50,8 @@ struct http_request {
     int status;         /* of HTTP; 0: there is none, and error says why */
     bool lost;          /* there is no answer, the request was `once`, and it may have arrived */
     bool untrusted;     /* there is none because the server's certificate was not accepted */
-    const char *advice; /* of the signer */
+    int no_signature;   /* there is none because it could not be signed: the signer's code */
+    const char *advice; /* of the signer; or its problem */
     struct buf body;    /* NUL-terminated */
     char error[256];
     bool finished;
@@ -93,7 +98,10 @@ bool http_token_refused(struct http_request *r);
  * and the server's own errors with 75. what: what was tried; right: the right that it takes, or
  * NULL.
  */
-_Noreturn void http_fail(struct http_request *r, const char *what, const char *right);
+_Noreturn void http_fail(struct http_request *r, const char *what, const struct right *right);
+
+/* What http_fail would say, to be freed, and its exit code. */
+char *http_problem(struct http_request *r, const char *what, const struct right *right, int *code);
 
 /*
  * The pause before try number `tries` (from 1): retry_after_s if the server named one (> 0), else

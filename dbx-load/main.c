@@ -20,6 +20,7 @@
 #include "msg.h"
 #include "receive.h"
 #include "recover.h"
+#include "rights.h"
 #include "signin.h"
 #include "state.h"
 #include "steps.h"
@@ -257,6 +258,7 @@ int main(int argc, char **argv)
         config_read(&config, &a.config);
         load.http = http_new(config.base, a.cli.check ? CHECK_RETRY_MS : a.retry_for);
         signin = signin_new(load.http, &config);
+        rights_begin(load.http, config.client_id);
         compute_new(&load, &config);
         load.host = mem_strdup(config.host);
     } else if (load.sink == SINK_DIRECTORY) {

@@ -53,12 +53,12 @@ static void must(struct load *load, struct http_request *r, bool gone_is_fine, c
     http_run(load->http, r);
     if (r->status / 100 != 2 && !(gone_is_fine && r->status == 404)) {
         char *what = mem_printf("%s %s", doing, path);
-        http_fail(r, what, VOLUME_RIGHTS);
+        http_fail(r, what, VOLUME_RIGHT(path));
     }
     http_request_free(r);
 }
 
-static void run_sql(struct load *load, char *sql, const char *what, const char *right)
+static void run_sql(struct load *load, char *sql, const char *what, const struct right *right)
 {
     struct statement *st = statement_run(&load->compute, sql);
 
@@ -92,9 +92,9 @@ static void make_folder(struct load *load)
 
     if (r->status == 404) {
         run_sql(load, staging_schema_sql(load->staging), "making the schema of the staging volume",
-                "CREATE SCHEMA on the catalog, or the schema made beforehand");
+                STAGING_SCHEMA_RIGHT(load->staging));
         run_sql(load, staging_volume_sql(load->staging), "making the staging volume",
-                "CREATE VOLUME on its schema, or the volume made beforehand");
+                STAGING_VOLUME_RIGHT(load->staging));
     }
     if (r->status / 100 != 2)
         must(load, volume_make_directory(path), false, "making the folder", path);
@@ -126,12 +126,12 @@ static void fence_table(struct load *load, const struct step *step)
         table_take_properties(t, st);
         if (table_property(t, PROPERTY_PIPELINE)) {
             char *what = mem_printf("fencing %s", t->name);
-            run_sql(load, table_fence_sql(t, load->start.run), what, "MODIFY on the table");
+            run_sql(load, table_fence_sql(t, load->start.run), what, STEP_TABLE_RIGHT(step));
             free(what);
         }
     } else if (!statement_no_table(st)) {
         char *what = mem_printf("reading the properties of %s", t->name);
-        statement_fail(st, what, "SELECT on the table");
+        statement_fail(st, what, STEP_TABLE_RIGHT(step));
     }
     statement_free(st);
     table_free(t);

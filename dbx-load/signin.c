@@ -6,7 +6,6 @@
 #include <strings.h>
 
 #include "cli.h"
-#include "fail.h"
 #include "msg.h"
 
 #define DISCOVERY "/oidc/.well-known/oauth-authorization-server"
@@ -30,6 +29,14 @@ struct signin {
 };
 
 /* ------------------------------------------------------------------ the service principal */
+
+/* There will be no token any more. problem is taken over. */
+static void give_up(struct signin *s, struct http_request *r, int code, char *problem)
+{
+    s->signer.code = code;
+    s->signer.problem = problem;
+    http_request_free(r);
+}
 
 /* True: the token still holds, and the answer is no reason to give up. */
 static bool can_wait(struct signin *s, struct http_request *r)
@@ -74,16 +81,21 @@ static void issued(struct http_request *r)
     if (r->status != 200) {
         if (can_wait(s, r))
             return;
-        if (r->status == 400 || r->status == 401 || r->status == 403)
-            fail(EX_CONFIG,
-                 "the service principal was refused (%s): is it in this workspace, and are "
-                 "client id and secret right? %s",
-                 s->config->origin, http_reason(r));
-        http_fail(r, "signing in as a service principal", NULL);
+        bool refused = r->status == 400 || r->status == 401 || r->status == 403;
+        int code = EX_CONFIG;
+        char *problem =
+            refused ? mem_printf("the service principal was refused (%s): is it in this workspace, "
+                                 "and are client id and secret right? %s",
+                                 s->config->origin, http_reason(r))
+                    : http_problem(r, "signing in as a service principal", NULL, &code);
+        give_up(s, r, code, problem);
+        return;
     }
     char *token = signin_parse(r->body.data ? r->body.data : "", r->body.len, &seconds);
-    if (!token)
-        fail(EX_TEMPFAIL, "the workspace answered a sign-in without a token");
+    if (!token) {
+        give_up(s, r, EX_TEMPFAIL, mem_strdup("the workspace answered a sign-in without a token"));
+        return;
+    }
     free(s->header);
     s->header = mem_printf("Authorization: Bearer %s", token);
     free(token);
@@ -127,22 +139,29 @@ static void discovered(struct http_request *r)
     if (r->status != 200) {
         if (can_wait(s, r))
             return;
-        if (r->status == 404)
-            fail(EX_CONFIG,
-                 "there is no sign-in for service principals here; is this the host of "
-                 "a workspace? host=%s",
-                 s->config->host);
-        http_fail(r, "looking for the workspace's sign-in", NULL);
+        int code = EX_CONFIG;
+        char *problem =
+            r->status == 404
+                ? mem_printf("there is no sign-in for service principals here; is this the host of "
+                             "a workspace? host=%s",
+                             s->config->host)
+                : http_problem(r, "looking for the workspace's sign-in", NULL, &code);
+        give_up(s, r, code, problem);
+        return;
     }
     json_t *root = json_loadb(r->body.data ? r->body.data : "", r->body.len, 0, NULL);
     const char *url = json_string_value(json_object_get(root, "token_endpoint"));
     s->token_path = own_path(s->config, url);
-    if (!s->token_path)
-        fail(EX_CONFIG,
-             "the workspace names no sign-in on its own host, and the secret goes to no other: "
-             "token_endpoint=%.200s host=%s",
-             url ? url : "-", s->config->host);
+    char *problem = mem_printf(
+        "the workspace names no sign-in on its own host, and the secret goes to no other: "
+        "token_endpoint=%.200s host=%s",
+        url ? url : "-", s->config->host);
     json_decref(root);
+    if (!s->token_path) {
+        give_up(s, r, EX_CONFIG, problem);
+        return;
+    }
+    free(problem);
     http_request_free(r);
     ask_token(s);
 }
@@ -221,6 +240,7 @@ void signin_free(struct signin *s)
     if (!s)
         return;
     free(s->advice);
+    free(s->signer.problem);
     free(s->header);
     free(s->token_path);
     free(s);

@@ -20,8 +20,7 @@ bool staging_is_valid(const char *path)
     return parts >= 5;
 }
 
-/* Part 1 is the catalog, 2 the schema, 3 the volume; free() it. */
-static char *part(const char *path, unsigned n)
+char *staging_part(const char *path, unsigned n)
 {
     for (path++; n; n--)
         path += strcspn(path, "/") + 1;
@@ -30,7 +29,7 @@ static char *part(const char *path, unsigned n)
 
 char *staging_schema_sql(const char *path)
 {
-    char *catalog = part(path, 1), *schema = part(path, 2);
+    char *catalog = staging_part(path, 1), *schema = staging_part(path, 2);
     struct buf b = {0};
 
     buf_str(&b, "CREATE SCHEMA IF NOT EXISTS ");
@@ -44,7 +43,7 @@ char *staging_schema_sql(const char *path)
 
 char *staging_volume_sql(const char *path)
 {
-    char *volume = part(path, 3);
+    char *volume = staging_part(path, 3);
     struct buf b = {0};
 
     buf_str(&b, "CREATE VOLUME IF NOT EXISTS ");
@@ -55,7 +54,7 @@ char *staging_volume_sql(const char *path)
 
 void staging_table(struct buf *b, const char *path, const char *table)
 {
-    char *catalog = part(path, 1), *schema = part(path, 2);
+    char *catalog = staging_part(path, 1), *schema = staging_part(path, 2);
 
     quote_table(b, catalog, schema, table);
     free(catalog);

@@ -9,6 +9,7 @@
 #include "fail.h"
 #include "figures.h"
 #include "msg.h"
+#include "rights.h"
 #include "warehouse.h"
 
 enum {
@@ -220,7 +221,7 @@ bool statement_forbidden(const struct statement *s)
     return failed_with(s, "42501", words);
 }
 
-void statement_fail(const struct statement *s, const char *what, const char *right)
+void statement_fail(const struct statement *s, const char *what, const struct right *right)
 {
     const char *sql_state = *s->sql_state ? s->sql_state : "-";
 
@@ -230,8 +231,8 @@ void statement_fail(const struct statement *s, const char *what, const char *rig
         fail(EX_TEMPFAIL, "%s: the service no longer knows the statement statement=%s", what,
              s->id);
     if (statement_forbidden(s))
-        fail(EX_CONFIG, "%s: not allowed%s%s: %s", what, right ? ", it takes " : "",
-             right ? right : "", s->message);
+        fail(EX_CONFIG, "%s: not allowed: %s%s%s", what, s->message, right ? "; it takes " : "",
+             right ? rights_sentence(right) : "");
     if (is_ours(s->message))
         fail(
             EX_CONFIG,

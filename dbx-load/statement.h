@@ -90,7 +90,8 @@ bool statement_no_column(const struct statement *s); /* a column that it names d
 bool statement_forbidden(const struct statement *s);
 
 /* Gives up because it failed; what: what was tried, on what. right: the right it takes, or NULL. */
-_Noreturn void statement_fail(const struct statement *s, const char *what, const char *right);
+_Noreturn void statement_fail(const struct statement *s, const char *what,
+                              const struct right *right);
 
 /*
  * For those that run statements.

@@ -436,21 +436,22 @@ static _Noreturn void give_up(struct table *t, const struct statement *st)
         [APPLY] = "applying to",
     };
     const struct step *step = t->step;
-    struct buf right = {0};
+    struct right right = *STEP_TABLE_RIGHT(step);
     char *what = mem_printf("%s %s (batch %llu, source %s)", doing[t->asked], t->name,
                             (unsigned long long)step->batch->number, step->source);
 
-    if (t->asked == SCHEMA)
-        buf_printf(&right, "GRANT USE CATALOG, CREATE SCHEMA ON CATALOG `%s`", step->catalog);
-    else if (t->asked == CREATE || t->asked == FILL)
-        buf_printf(&right, "GRANT USE SCHEMA, CREATE TABLE ON SCHEMA `%s`.`%s`", step->catalog,
-                   step->schema);
-    else if (t->asked == RENAME || t->asked == MAKE_WAY ||
-             (t->asked == SHAPE && t->change.kind == CHANGE_RENAME))
-        buf_printf(&right, "to own the table %s", t->name);
-    else
-        buf_printf(&right, "GRANT SELECT, MODIFY ON TABLE %s", t->name);
-    statement_fail(st, what, right.data);
+    if (t->asked == SCHEMA) {
+        right.privileges = "CREATE SCHEMA";
+        right.on = "CATALOG";
+    } else if (t->asked == CREATE || t->asked == FILL) {
+        right.privileges = "CREATE TABLE";
+        right.on = "SCHEMA";
+    } else if (t->asked == RENAME || t->asked == MAKE_WAY ||
+               (t->asked == SHAPE && t->change.kind == CHANGE_RENAME)) {
+        right.privileges = "OWNER";
+        right.name = t->asked == RENAME ? old_name(t->steps, step, t->name) : t->name;
+    }
+    statement_fail(st, what, &right);
 }
 
 static void failed(struct table *t, struct statement *st)

@@ -8,6 +8,7 @@
 #include <uthash.h>
 
 #include "columns.h"
+#include "rights.h"
 #include "statement.h"
 
 /* The properties that say whose a table is. */
@@ -22,6 +23,14 @@
 
 /* Delta's: `name` lets columns have any name, and be renamed and dropped. */
 #define PROPERTY_MAPPING "delta.columnMapping.mode"
+
+/* What using a step's table takes. */
+#define STEP_TABLE_RIGHT(step)                             \
+    (&(const struct right){.privileges = "SELECT, MODIFY", \
+                           .on = "TABLE",                  \
+                           .catalog = (step)->catalog,     \
+                           .schema = (step)->schema,       \
+                           .name = (step)->name})
 
 struct table {
     char *name;     /* quoted, in full */

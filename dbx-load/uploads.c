@@ -95,7 +95,7 @@ static void uploaded(struct http_request *request)
     struct uploads *u = one->all;
 
     if (request->status / 100 != 2)
-        http_fail(request, "uploading to the staging volume", VOLUME_RIGHTS);
+        http_fail(request, "uploading to the staging volume", VOLUME_RIGHT(one->path));
     figures_staged(request->size);
     http_request_free(request);
     FAILPOINT("after-upload");
@@ -120,7 +120,7 @@ static void folder_made(struct http_request *request)
     struct upload *one = request->arg;
 
     if (request->status / 100 != 2)
-        http_fail(request, "making a folder in the staging volume", VOLUME_RIGHTS);
+        http_fail(request, "making a folder in the staging volume", VOLUME_RIGHT(one->path));
     http_request_free(request);
     put(one);
 }

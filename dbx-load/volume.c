@@ -88,7 +88,7 @@ char *volume_page(struct http_request *r, const char *path, struct volume_list *
     json_t *root = r->status == 200 ? json_loadb(r->body.data, r->body.len, 0, NULL) : NULL;
     if (!root && r->status != 404) {
         char *what = mem_printf("listing %s", path);
-        http_fail(r, what, VOLUME_RIGHTS);
+        http_fail(r, what, VOLUME_RIGHT(path));
     }
     char *token = take_page(list, root);
     json_decref(root);

@@ -6,11 +6,12 @@
 #define PGCDC_VOLUME_H
 
 #include "http.h"
+#include "rights.h"
 
-/* What using the staging volume takes, for messages. */
-#define VOLUME_RIGHTS                                                                            \
-    "USE CATALOG, USE SCHEMA, READ VOLUME and WRITE VOLUME for the staging volume, and a token " \
-    "whose scope includes files"
+/* What using the volume takes that a path is in. */
+#define VOLUME_RIGHT(path)  \
+    (&(const struct right){ \
+        .privileges = "READ VOLUME, WRITE VOLUME", .on = "VOLUME", .staging = (path)})
 
 /* Requests to send with http_send. fd is taken over; its first size bytes become the file, whatever
  * was there before. Missing directories above are made by volume_make_directory. */

@@ -209,7 +209,7 @@ static void came(struct http_request *r)
         return;
     }
     if (r->status != 200 || !r->body.data)
-        http_fail(r, "running a statement", WAREHOUSE_RIGHT);
+        http_fail(r, "running a statement", WAREHOUSE_RIGHT(s->warehouse ? s->warehouse->id : ""));
     if (!warehouse_parse(s, r->body.data, r->body.len))
         http_fail(r, "running a statement", NULL);
     bool pending = strstr(r->body.data, "PENDING");

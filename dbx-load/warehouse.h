@@ -5,9 +5,11 @@
 #ifndef PGCDC_WAREHOUSE_H
 #define PGCDC_WAREHOUSE_H
 
+#include "rights.h"
 #include "statement.h"
 
-#define WAREHOUSE_RIGHT "CAN USE on the SQL warehouse"
+#define WAREHOUSE_RIGHT(id) \
+    (&(const struct right){.privileges = "CAN USE", .on = "SQL warehouse", .name = (id)})
 #define WAREHOUSE_STATE "/api/2.0/sql/warehouses/%s" /* the path of its state, of its id */
 
 struct warehouse *warehouse_new(struct http *h, const char *id); /* id is kept */

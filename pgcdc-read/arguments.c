@@ -32,6 +32,8 @@ static const char help[] =
     "  --set-identity     give published tables that have no key REPLICA IDENTITY FULL\n"
     "  --once             end when everything written to the WAL before the start is loaded\n"
     "  --until LSN        end there\n"
+    "  --fetch HOW        changes: stream, or sql until there are no more and then stream; auto\n"
+    "                     (default): sql where there are many\n"
     "  --spool DIR        for changes that wait in files (default: the state folder, else\n"
     "                     TMPDIR, else /tmp)\n"
     "  --json             JSON Lines on stdout, for eyes\n" CLI_HELP;
@@ -52,6 +54,7 @@ enum {
     OPT_SET_IDENTITY,
     OPT_ONCE,
     OPT_UNTIL,
+    OPT_FETCH,
     OPT_SPOOL,
 };
 
@@ -73,6 +76,7 @@ static const struct option options[] = {
     {"set-identity", no_argument, NULL, OPT_SET_IDENTITY},
     {"once", no_argument, NULL, OPT_ONCE},
     {"until", required_argument, NULL, OPT_UNTIL},
+    {"fetch", required_argument, NULL, OPT_FETCH},
     {"spool", required_argument, NULL, OPT_SPOOL},
     {NULL, 0, NULL, 0},
 };
@@ -110,6 +114,17 @@ static enum snapshot_mode snapshot_mode(const char *word)
     if (!strcmp(word, "only"))
         return SNAPSHOT_ONLY;
     msg_die(EX_USAGE, "--snapshot wants initial, never or only, not '%s'", word);
+}
+
+static enum way way(const char *word)
+{
+    if (!strcmp(word, "auto"))
+        return FETCH_AUTO;
+    if (!strcmp(word, "stream"))
+        return FETCH_STREAM;
+    if (!strcmp(word, "sql"))
+        return FETCH_SQL;
+    msg_die(EX_USAGE, "--fetch wants auto, stream or sql, not '%s'", word);
 }
 
 /* Everybody on this machine can read a command line. What libpq says of a URI that is none may
@@ -241,6 +256,9 @@ void arguments_parse(struct arguments *a, int argc, char **argv)
         case OPT_UNTIL:
             if (!lsn_parse(optarg, &a->until) || !a->until)
                 msg_die(EX_USAGE, "--until wants an LSN such as 16/B374D848, not '%s'", optarg);
+            break;
+        case OPT_FETCH:
+            a->fetch = way(optarg);
             break;
         case OPT_SPOOL:
             a->spool = optarg;

@@ -13,6 +13,7 @@ struct list {
 };
 
 enum snapshot_mode { SNAPSHOT_INITIAL, SNAPSHOT_NEVER, SNAPSHOT_ONLY };
+enum way { FETCH_AUTO, FETCH_STREAM, FETCH_SQL };
 enum { SNAPSHOT_JOBS_MAX = 32 };
 
 struct arguments {
@@ -26,6 +27,7 @@ struct arguments {
     bool failover;     /* a slot that is created is synced to standbys */
     bool set_identity; /* of published tables that have none */
     bool resnapshot;   /* where changes are lost, all tables are read again */
+    enum way fetch;    /* how a backlog is read */
     lsn_t until;       /* 0: none */
     const char *spool; /* where what does not fit into memory is put aside */
 };

@@ -25,21 +25,23 @@ static int behind(void)
     return EX_TEMPFAIL;
 }
 
+/* Where it is streamed from, the server moves it when it takes our status. */
 static bool slot_has_moved(struct changes *c)
 {
-    struct loop *l = &c->run->loop;
+    struct run *run = c->run;
+    struct loop *l = &run->loop;
     struct trouble t;
+    bool good = link_open(c, &t);
 
-    if (!l->stream && !link_open(c, &t)) {
-        link_close(l);
-        return false;
+    if (good && l->stream) {
+        loop_status(l);
+        good = PQconsumeInput(l->stream);
+    } else if (good && run->slot_lsn < c->position) {
+        good = slot_advance(run, c->position, &t);
     }
-    loop_status(l);
-    if (!PQconsumeInput(l->stream) || !slot_look(c->run, &t)) {
+    if (!good)
         link_close(l);
-        return false;
-    }
-    return c->run->slot_lsn >= c->position;
+    return good && run->slot_lsn >= c->position;
 }
 
 /* Whether dbx-load has nothing left to do, and the snapshots of all tables that were read. */

@@ -122,6 +122,12 @@ void inprogress_reset(struct inprogress *p)
     p->unclear = false;
 }
 
+void inprogress_free(struct inprogress *p)
+{
+    inprogress_reset(p);
+    free(p);
+}
+
 /* ------------------------------------------------------------------ coming in */
 
 static void take_start(struct inprogress *p, const char *data, size_t len)

@@ -16,6 +16,7 @@
 /* What is put aside is in files in spool, which stays the caller's, but for some 100 kB of each
  * transaction. */
 struct inprogress *inprogress_new(const char *spool);
+void inprogress_free(struct inprogress *p);
 
 /* Takes a message of the server. False: it is of no transaction in progress, and for the caller. A
  * message that cannot be understood exits with 65. Not while one is being given out. */

@@ -66,26 +66,33 @@ static void quote(struct buf *b, const char *text, char with)
     }
 }
 
-static bool start(struct changes *c, PGconn *conn, struct trouble *t)
+void link_publication_names(struct buf *sql, const struct arguments *a)
 {
-    const struct arguments *a = c->run->arguments;
-    struct buf names = {0}, sql = {0};
+    struct buf names = {0};
 
     for (unsigned i = 0; i < a->publications.n; i++) {
         buf_str(&names, i ? ",\"" : "\"");
         quote(&names, a->publications.items[i], '"');
         buf_char(&names, '"');
     }
+    quote(sql, names.data, '\'');
+    buf_free(&names);
+}
+
+static bool start(struct changes *c, PGconn *conn, struct trouble *t)
+{
+    const struct arguments *a = c->run->arguments;
+    struct buf sql = {0};
+
     buf_printf(&sql,
                "START_REPLICATION SLOT \"%s\" LOGICAL %s (%s, messages 'true', "
                "publication_names '",
                a->slot, LSN_TEXT(c->position),
                c->run->unstreamed ? "proto_version '1'" : "proto_version '2', streaming 'on'");
-    quote(&sql, names.data, '\'');
+    link_publication_names(&sql, a);
     buf_str(&sql, "')");
     PGresult *r = source_query(&c->run->loop, conn, t, sql.data, NULL);
     PQclear(r);
-    buf_free(&names);
     buf_free(&sql);
     return r != NULL;
 }
@@ -114,7 +121,6 @@ void link_die_unpublished(const struct trouble *t)
 bool link_open(struct changes *c, struct trouble *t)
 {
     struct run *run = c->run;
-    struct loop *l = &run->loop;
 
     if (!connect_sql(run, t) || !slot_look(run, t))
         return false;
@@ -127,17 +133,35 @@ bool link_open(struct changes *c, struct trouble *t)
                 "slot %s stands at %s, past %s, where the stream has to go on: changes in between "
                 "are lost; remove the state folder to read all tables anew",
                 run->arguments->slot, LSN_TEXT(run->slot_lsn), LSN_TEXT(c->position));
-    PGconn *conn = source_connect(l, run->arguments->conninfo, true, t);
+    return true;
+}
+
+PGconn *link_connect(struct run *run, struct trouble *t)
+{
+    PGconn *conn = source_connect(&run->loop, run->arguments->conninfo, true, t);
+
+    if (!conn)
+        return NULL;
+    PQsetNoticeReceiver(conn, take_notice, run);
+    if (same_system(run, conn, t))
+        return conn;
+    PQfinish(conn);
+    return NULL;
+}
+
+bool link_stream(struct changes *c, struct trouble *t)
+{
+    struct loop *l = &c->run->loop;
+    PGconn *conn = link_connect(c->run, t);
+
     if (!conn)
         return false;
-    PQsetNoticeReceiver(conn, take_notice, run);
     l->ask = c->target != 0;
-    if (!same_system(run, conn, t) || !read_timeout(l, conn, t) || !start(c, conn, t)) {
+    if (!read_timeout(l, conn, t) || !start(c, conn, t)) {
         PQfinish(conn);
         return false;
     }
     PQsetnonblocking(conn, 1);
-    changes_reset(c);
     l->stream = conn;
     l->received = c->position;
     loop_status(l);

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "msg.h"
 
@@ -107,6 +108,32 @@ bool slot_look(struct run *run, struct trouble *t)
     struct verdicts v = {0};
 
     return slot_test(run, &v, t);
+}
+
+char *slot_temporary_name(void)
+{
+    return mem_printf("pgcdc_%d_%llx", (int)getpid(), (long long)clock_us());
+}
+
+bool slot_advance(struct run *run, lsn_t applied, struct trouble *t)
+{
+    const char *slot = run->arguments->slot;
+    PGresult *r = source_query(&run->loop, run->loop.sql, t,
+                               "SELECT pg_replication_slot_advance(slot_name, $2::pg_lsn)"
+                               " FROM pg_replication_slots"
+                               " WHERE slot_name = $1 AND confirmed_flush_lsn = $3::pg_lsn",
+                               slot, LSN_TEXT(applied), LSN_TEXT(run->slot_lsn), NULL);
+
+    if (!r)
+        return false;
+    if (!PQntuples(r))
+        msg_die(EX_CONFIG,
+                "slot %s was moved by somebody else, from %s: one reader at a time; remove the "
+                "state folder to read all tables anew",
+                slot, LSN_TEXT(run->slot_lsn));
+    PQclear(r);
+    run->slot_lsn = applied;
+    return true;
 }
 
 /* ------------------------------------------------------------------ --check */

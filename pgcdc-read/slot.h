@@ -27,4 +27,11 @@ bool slot_look(struct run *run, struct trouble *t);
  */
 bool slot_lock(struct run *run, struct trouble *t);
 
+/* Moves the slot to what dbx-load has applied, where nobody streams from it. Somebody else moved it
+ * meanwhile: exits with 78. */
+bool slot_advance(struct run *run, lsn_t applied, struct trouble *t);
+
+/* A name for a slot of this session's own; free() it. */
+char *slot_temporary_name(void);
+
 #endif

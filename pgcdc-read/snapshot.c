@@ -2,13 +2,13 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "failpoint.h"
 #include "msg.h"
 #include "reading.h"
 #include "shape.h"
 #include "shapes.h"
+#include "slot.h"
 
 #define MAKING_EVERY 100 /* ms between looks at a slot that is being made */
 #define WARN_AFTER 5000  /* ms that it may take silently */
@@ -45,8 +45,7 @@ static void warn_of_open_transactions(struct run *run)
  * next command. */
 static char *slot_command(const struct run *run, bool temporary, bool export)
 {
-    char *name = temporary ? mem_printf("pgcdc_%d_%llx", (int)getpid(), (long long)clock_us())
-                           : mem_strdup(run->arguments->slot);
+    char *name = temporary ? slot_temporary_name() : mem_strdup(run->arguments->slot);
     bool failover = !temporary && run->arguments->failover;
     char *sql =
         failover ? mem_printf(

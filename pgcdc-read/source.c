@@ -35,6 +35,11 @@ bool trouble_is_temporary(const struct trouble *t)
     return false;
 }
 
+bool trouble_is_unpublished(const struct trouble *t)
+{
+    return !strcmp(t->sqlstate, "42704");
+}
+
 void trouble_die(const struct trouble *t, const char *attempted)
 {
     msg_die(trouble_is_temporary(t) ? EX_TEMPFAIL : EX_CONFIG, "%s: %s", attempted, t->text);

@@ -19,6 +19,9 @@ struct trouble {
 
 bool trouble_is_temporary(const struct trouble *t);
 
+/* Whether a change is being decoded that the publications did not yet exist for: now they do. */
+bool trouble_is_unpublished(const struct trouble *t);
+
 /* Says what was attempted and what came of it, and exits with 75 or 78. */
 _Noreturn void trouble_die(const struct trouble *t, const char *attempted);
 

@@ -3,13 +3,14 @@ says, and that afterwards nothing is missing. The service is the local one witho
 has to show something, the tests are in test_load.py."""
 
 import contextlib
+import json
 import os
 import time
 
 import pytest
 
 from lib import state
-from lib.frames import Load, first, later, ok, refused
+from lib.frames import OID, Load, first, later, ok, refused
 from lib.pipeline import wait_for
 from lib.standin import StandIn
 
@@ -88,9 +89,10 @@ def test_token_without_the_scope_for_files(load, faults, recovers):
     recovers()
 
 
-def test_no_right_to_use_the_warehouse(load, faults, recovers):
+def test_no_right_to_use_the_warehouse(load, service, faults, recovers):
     faults({"path": "/sql/", **refusal(403, "User does not have CAN_USE")})
-    refused(load.run(first("c").end()), 78, "CAN USE on the SQL warehouse")
+    words = f"CAN USE on the SQL warehouse {service.warehouse.id} for `me@example.org`"
+    refused(load.run(first("c").end()), 78, words)
     recovers()
 
 
@@ -119,6 +121,65 @@ def test_page_of_a_proxy_instead_of_an_answer(load, service, faults, recovers, p
     faults({"method": method, "path": path, "status": 200, "html": True})
     refused(load.run(first("c").end()), 75, "none of the service's")
     recovers()
+
+
+# ---------------------------------------------------------------- rights
+
+
+def forbids(beginning):
+    fail = {"sql_state": "42501", "message": "[INSUFFICIENT_PERMISSIONS] User does not have …"}
+    return {"sql": f"^{beginning}", "fail": fail}
+
+
+NO_FOLDER = {"method": "PUT", "path": "/fs/directories", "status": 404, "count": 1}
+NO_SCHEMA = {"sql": "^CREATE TABLE", "fail": {"sql_state": "42704", "message": "[SCHEMA_NOT_FOUND]"}}
+
+
+@pytest.mark.parametrize(
+    "rules, grant",
+    [
+        ([NO_FOLDER, forbids("CREATE SCHEMA")], "USE CATALOG, CREATE SCHEMA ON CATALOG `c`"),
+        ([NO_FOLDER, forbids("CREATE VOLUME")], "USE SCHEMA, CREATE VOLUME ON SCHEMA `c`.`pgcdc_internal`"),
+        (
+            [{"method": "PUT", "path": "/fs/files", "status": 403}],
+            "READ VOLUME, WRITE VOLUME ON VOLUME `c`.`pgcdc_internal`.`staging`",
+        ),
+        ([NO_SCHEMA, forbids("CREATE SCHEMA")], "USE CATALOG, CREATE SCHEMA ON CATALOG `c`"),
+        ([forbids("CREATE TABLE")], "USE CATALOG ON CATALOG `c`"),
+        ([forbids("CREATE TABLE")], "USE SCHEMA, CREATE TABLE ON SCHEMA `c`.`s`"),
+        ([forbids("DESCRIBE")], "SELECT, MODIFY ON TABLE `c`.`s`.`t`"),
+    ],
+    ids=lambda value: value.partition(" ON ")[0] if isinstance(value, str) else "",
+)
+def test_missing_right_is_said_as_the_statement_that_grants_it(load, faults, recovers, rules, grant):
+    faults(*rules)
+    refused(load.run(first("c").end()), 78, "not allowed", f"GRANT {grant} TO `me@example.org`")
+    recovers()
+
+
+def test_missing_right_to_change_or_rename_a_table(load, service, faults):
+    loads(load, service)
+    stream = later("c")
+    faults(forbids("MERGE"))
+    refused(load.run(stream.batch(1, 100, 120, stream.step("t", [(1, "x", 110)])).end()), 78,
+            "GRANT SELECT, MODIFY ON TABLE `c`.`s`.`t` TO `me@example.org`")  # fmt: skip
+    faults()
+    ok(load.run(later("c").end()))
+    stream = later("c")
+    step = {**stream.step("u", [(1, "y", 130)]), "oid": OID}
+    faults(forbids("ALTER TABLE"))
+    refused(load.run(stream.batch(1, 120, 140, step).end()), 78,
+            "it takes ALTER TABLE `c`.`s`.`t` OWNER TO `me@example.org`")  # fmt: skip
+
+
+def test_missing_right_of_a_service_principal_and_of_who_is_not_known(load, service, faults):
+    faults(forbids("CREATE TABLE"), {"path": "/scim/", "status": 403})
+    refused(load.run(first("c").end()), 78, "CREATE TABLE ON SCHEMA `c`.`s` TO `the user of the token`")
+    facts = json.loads(service.signin.test_show(None).data)
+    principal = {"DATABRICKS_TOKEN": "", "DATABRICKS_CLIENT_ID": facts["client_id"],
+                 "DATABRICKS_CLIENT_SECRET": facts["client_secret"]}  # fmt: skip
+    result = load.run(later("c").end(), environment=principal)
+    refused(result, 78, f"CREATE TABLE ON SCHEMA `c`.`s` TO `{facts['client_id']}`")
 
 
 # ---------------------------------------------------------------- a busy service
@@ -292,6 +353,15 @@ def test_warehouse_that_starts_is_waited_for(load, service):
     said = loads(load, service)
     assert len(said) == 1 and f"waiting for SQL warehouse {service.warehouse.id}" in said[0]
     assert "STARTING" in said[0]
+
+
+@pytest.mark.parametrize("setting", ["SET TIME ZONE", "SET spark.sql.ansi.enabled"])
+def test_cluster_that_does_not_take_a_setting(load, service, faults, recovers, setting):
+    cluster = {"DATABRICKS_WAREHOUSE_ID": "", "DATABRICKS_CLUSTER_ID": service.cluster.id}
+    faults({"sql": f"^{setting}", "fail": {"sql_state": "42K0I", "message": "[X] not here"}})
+    refused(load.run(first("c").end(), environment=cluster), 78, setting, "not here")
+    assert sent(service, "CREATE") == []
+    recovers()
 
 
 def test_staged_file_that_is_gone(load, service, faults):

@@ -241,6 +241,25 @@ def test_wrong_secret(service, run):
     refused(run(wrong), 78, "DATABRICKS_CLIENT_SECRET", "Client authentication failed")
 
 
+@pytest.mark.parametrize("trouble", ["secret", "host", "token"])
+def test_check_says_what_is_wrong_with_the_sign_in(service, run, trouble):
+    """As a line among the others: the stages before have theirs."""
+    environment = principal(service)
+    if trouble == "secret":
+        environment["DATABRICKS_CLIENT_SECRET"] = "dose-wrong"
+    if trouble == "token":
+        environment = {"DATABRICKS_HOST": service.host, "DATABRICKS_TOKEN": "wrong"}
+    if trouble == "host":
+        set_rules(service, {"path": "oauth-auth", "status": 404})
+    stream = Stream("c").start("check", failures=1).end()
+    code, _, err = run(environment, "--check", stream=stream)
+    assert code == 78
+    [line] = err.splitlines()
+    assert line.startswith("dbx-load: FAIL sign-in, and SQL warehouse 0123456789abcdef: ")
+    words = {"secret": "Client authentication failed", "host": "workspace", "token": "DATABRICKS_TOKEN"}
+    assert words[trouble] in line
+
+
 def test_sign_in_that_is_busy_is_tried_again(service, run):
     set_rules(service, {"path": "^/oidc", "status": 503, "count": 2})
     code, _, err = run(principal(service))

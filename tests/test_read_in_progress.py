@@ -64,7 +64,7 @@ def insert(table, thousand, n=MANY, text="x"):
 def read(database, slot, settings, *more):
     """The frames of all that is committed."""
     arguments = ("--snapshot", "never", "--until", text(database.lsn()), *more)
-    with Reader(database.conninfo, slot, *arguments, environment=settings) as reader:
+    with Reader(database.conninfo, slot, "--fetch", "stream", *arguments, environment=settings) as reader:
         assert reader.wait() == 0, reader.said
     return essence(reader)
 
@@ -138,7 +138,7 @@ def test_transactions_between_each_other_and_what_is_rolled_back(source, slot, s
 @pytest.mark.parametrize("seed", range(3))
 def test_random_transactions(source, slot, sessions, seed):
     """Read while they are made, and when all are over."""
-    live = Reader(source.conninfo, slot, "--snapshot", "never", environment=STREAMED)
+    live = Reader(source.conninfo, slot, "--snapshot", "never", "--fetch", "stream", environment=STREAMED)
     with live:
         live.wait_frames("checkpoint")
         play(random.Random(seed), sessions)
@@ -225,7 +225,7 @@ def test_logical_messages(source, slot, sessions):
 def test_ddl_in_progress(source, slot, sessions):
     """Also in what is rolled back: the server announces the table again."""
     one, two, _ = sessions
-    with Reader(source.conninfo, slot, environment=STREAMED) as reader:
+    with Reader(source.conninfo, slot, "--fetch", "stream", environment=STREAMED) as reader:
         reader.wait_frames("checkpoint")
         one.run(insert("a", 1), "SAVEPOINT s", "ALTER TABLE a ADD x int DEFAULT 5", insert("a", 2, 2000),
                 "ROLLBACK TO s", insert("a", 4), "ALTER TABLE a ADD y text", insert("a", 5),
@@ -281,8 +281,8 @@ class InProgress:
     def __init__(self, source, slot, folder, session, count, *arguments, **more):
         self.file = folder / "read.prom"
         arguments = ("--snapshot", "never", "--metrics", self.file, "--spool", folder, *arguments)
-        settings = {"PGOPTIONS": STREAMED["PGOPTIONS"] + " -c wal_sender_timeout=1s"}
-        self.reader = Reader(source.conninfo, slot, *arguments, environment=settings, **more)
+        settings = {"PGOPTIONS": STREAMED["PGOPTIONS"] + " -c wal_sender_timeout=2s"}
+        self.reader = Reader(source.conninfo, slot, "--fetch", "stream", *arguments, environment=settings, **more)
         wait_for(self.file.exists, 10, "figures")
         session.run(insert("a", 1, count, 200 * "x"))
         self.wait_aside(count * 150)
@@ -301,7 +301,7 @@ class InProgress:
         return there
 
     def wait_aside(self, least):
-        wait_for(lambda: self.aside() >= least, 20, "bytes put aside")
+        wait_for(lambda: self.aside() >= least, 60, "bytes put aside")
 
 
 def cut(database, slot):
@@ -320,7 +320,7 @@ def test_it_ends_while_a_transaction_is_in_progress(source, slot, sessions, tmp_
     assert reader.said == ""
     assert [frame[4] for frame in reader.of("insert")] == [["1", None, "0"]]
     sessions[0].run(insert("b", 1))
-    once = ("--snapshot", "never", "--once")
+    once = ("--snapshot", "never", "--once", "--fetch", "stream")
     with Reader(source.conninfo, slot, *once, environment=STREAMED) as reader:
         assert reader.wait() == 0
         assert len(reader.of("insert")) == 1
@@ -346,7 +346,7 @@ def test_a_lost_connection(source, slot, sessions, tmp_path):
         one.run("SAVEPOINT s", insert("c", 1, 2 * MANY), "ROLLBACK TO s", insert("c", 5))
         one.connection.commit()
         two.connection.commit()
-        settle(lambda: reader.said.count("\n") == 1, 2)  # longer than the server would wait
+        settle(lambda: reader.said.count("\n") == 1, 3)  # longer than the server would wait
         assert reader.memory() < 40_000
         cut(source, slot)
         settle(lambda: True, 0.5)

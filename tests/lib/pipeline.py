@@ -98,16 +98,23 @@ class Pipeline:
         return text
 
     def start(self, *, extra=None):
-        """Starts all stages; `extra` arguments per stage are for this run only."""
+        """Starts all stages; `extra` arguments per stage are for this run only.
+
+        Every other run begins by reading changes by SQL, so that what is tested with several runs
+        is tested on both paths.
+        """
         assert not self.running(), "the pipeline runs already"
         self.killed = set()
         self.processes = {}
+        extra = {stage: list(arguments) for stage, arguments in (extra or {}).items()}
+        if len(self.ended) % 2:
+            extra.setdefault(STAGES[0], []).extend(["--fetch", "sql"])
         stdin, group = subprocess.DEVNULL, 0
         for stage in STAGES:
             last = stage == STAGES[-1]
             with open(self.log_path(stage), "ab") as log:
                 process = subprocess.Popen(
-                    self.commands[stage] + (extra or {}).get(stage, []),
+                    self.commands[stage] + extra.get(stage, []),
                     stdin=stdin,
                     stdout=subprocess.DEVNULL if last else subprocess.PIPE,
                     stderr=log,

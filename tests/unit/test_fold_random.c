@@ -81,7 +81,7 @@ static const char *change(struct game *g, const char *what, const char *values, 
     case 'i':
         return fold_insert(&fold, g->table, at, row(values));
     case 'u':
-        return fold_update(&fold, g->table, at, row(values), row(old));
+        return fold_update(&fold, g->table, at, both(row(values), row(old)));
     case 'd':
         return fold_delete(&fold, g->table, at, row(old));
     default:
@@ -202,7 +202,7 @@ static const char *apply(struct game *g, bool full, bool soft)
             go(now, k, soft, g->table->clear.seq);
         memset(now->copies, 0, sizeof now->copies);
     }
-    for (const struct net *n = g->table->nets; n; n = n->hh.next) {
+    for (const struct net *n = g->table->nets; n; n = n->next) {
         unsigned key = key_number(n->key);
         if (seen & 1u << key)
             return "a key occurs twice";

@@ -30,6 +30,7 @@ class SignIn:
             ("GET", r"/\.well-known/databricks-config", self.host),
             ("GET", r"/oidc/\.well-known/oauth-authorization-server", self.endpoints),
             ("POST", "/oidc/v1/token", self.issue),
+            ("GET", "/api/2.0/preview/scim/v2/Me", self.me),
             ("GET", "/_test/signin", self.test_show),
             ("POST", "/_test/signin", self.test_set),
         ]
@@ -83,6 +84,10 @@ class SignIn:
                 "scope": "all-apis",
             }
         )
+
+    def me(self, request: Request) -> Reply:
+        of_token = request.headers["Authorization"].endswith(self.token)
+        return json_reply({"userName": "me@example.org" if of_token else self._client[0]})
 
     def test_show(self, request: Request) -> Reply:
         client_id, secret = self._client

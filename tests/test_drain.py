@@ -1,0 +1,152 @@
+"""Changes by SQL: the same frames as by the stream, when it is done, and what it leaves behind."""
+
+import time
+
+from lib.database import Database
+from lib.pipeline import wait_for
+from lib.postgres import Cluster
+from lib.reader import Reader
+
+
+def fill(database, times=1):
+    """Each time 24 MB of WAL, of which nothing is published."""
+    for _ in range(times):
+        database.execute(
+            "CREATE TABLE filler (v text)",
+            "ALTER TABLE filler ALTER v SET STORAGE EXTERNAL",
+            "INSERT INTO filler SELECT repeat('x', 4000) FROM generate_series(1, 5600)",
+            "DROP TABLE filler",
+        )
+
+
+def copies(database, slot, count):
+    names = [f"{slot}_{i}" for i in range(count)]
+    for name in names:
+        database.execute(f"SELECT pg_copy_logical_replication_slot('{slot}', '{name}')")
+    return names
+
+
+def slots(database):
+    return {name: (lsn, restart) for name, lsn, restart in database.execute(
+        "SELECT slot_name, confirmed_flush_lsn - '0/0'::pg_lsn, restart_lsn - '0/0'::pg_lsn"
+        " FROM pg_replication_slots WHERE database = current_database()"
+    )}  # fmt: skip
+
+
+def changes(reader):
+    """All frames but those that have times, and of the checkpoints those that end a transaction: how
+    often the source says how far it is differs."""
+    last, kept = None, []
+    for frame in reader.frames:
+        if frame[0] not in ("start", "end", "checkpoint", "relation"):
+            kept.append(frame)
+        elif frame[0] == "checkpoint" and last != "checkpoint":
+            kept.append(frame[:2])
+        elif frame[0] == "relation":
+            kept.append([*frame[:4], frame[4]["table"]])
+        last = frame[0]
+    return kept[1:]  # the first checkpoint says where it begins
+
+
+def test_both_ways_give_the_same(database, slot):
+    """Of a backlog with all that can be in one; also where its messages don't fit into memory."""
+    database.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, v text)",
+        "CREATE TABLE wide (id int PRIMARY KEY, v text, n int)",
+        "ALTER TABLE wide ALTER v SET STORAGE EXTERNAL",
+        "CREATE PUBLICATION pub FOR TABLE t, wide",
+        f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')",
+        "INSERT INTO t SELECT g, g FROM generate_series(1, 5000) g",
+        "INSERT INTO wide SELECT g, repeat('w', 9000), 0 FROM generate_series(1, 3000) g",
+        "UPDATE wide SET n = 1 WHERE id < 100",
+        "SELECT pg_logical_emit_message(true, 'inside', 'a message')",
+        "SELECT pg_logical_emit_message(false, 'outside', 'another')",
+        "BEGIN; UPDATE t SET id = -id WHERE id % 7 = 0; SAVEPOINT s; DELETE FROM t; ROLLBACK TO s;"
+        " DELETE FROM t WHERE id % 11 = 0; COMMIT",
+        "TRUNCATE wide",
+        "INSERT INTO t VALUES (-1000000, 'late')",
+    )
+    found = []
+    for way, name in zip(("stream", "sql"), copies(database, slot, 2)):
+        with Reader(database.conninfo, name, "--snapshot", "never", "--once", "-v",
+                    "--fetch", way) as reader:  # fmt: skip
+            assert reader.wait(60) == 0, reader.said
+        assert ("reading changes by SQL" in reader.said) == (way == "sql")
+        assert ("streaming from" in reader.said) == (way == "stream")
+        found.append(changes(reader))
+    assert found[0] == found[1]
+
+
+def test_a_backlog_is_read_by_sql_and_then_streamed(database, slot, table):
+    """Where there is little to read it is not. The copy of the slot goes when it is no longer of
+    use."""
+    name = copies(database, slot, 1)[0]
+    database.execute("INSERT INTO t VALUES (3, 'little')")
+    with Reader(database.conninfo, slot, "--snapshot", "never", "--once", "-v") as reader:
+        assert reader.wait() == 0
+    assert "by SQL" not in reader.said
+    fill(database, 3)
+    database.execute("INSERT INTO t VALUES (4, 'behind it')")
+    with Reader(database.conninfo, name, "--snapshot", "never", "-v") as reader:
+        reader.wait_frames("insert", 2, timeout=60)
+        wait_for(lambda: "streaming from" in reader.said, 20, "it streams")
+        assert "reading changes by SQL" in reader.said
+        assert slots(database).keys() == {slot, name}
+        database.execute("INSERT INTO t VALUES (5, 'streamed')")
+        reader.wait_frames("insert", 3)
+        assert reader.stop() == 0
+    assert [frame[4][0] for frame in reader.of("insert")] == ["3", "4", "5"]
+
+
+def test_the_slot_follows(database, slot, table, load):
+    """During a long backlog as dbx-load gets on, so that the server can let go of its WAL, and at the
+    end."""
+    before = slots(database)[slot]
+    fill(database, 12)
+    database.execute("CHECKPOINT")
+    fill(database, 12)
+    database.execute("INSERT INTO t VALUES (3, 'behind it')")
+    load.write(applied="0/0")
+    with Reader(database.conninfo, slot, "--snapshot", "never", "--once", "-v",
+                state=load.folder) as reader:  # fmt: skip
+        load.serve(reader)
+        end = 0
+        while reader.process.poll() is None and not reader.of("end"):
+            if reader.of("checkpoint") and reader.of("checkpoint")[-1][1] > end:
+                end = reader.of("checkpoint")[-1][1]
+                load.apply(end)
+            time.sleep(0.02)
+        assert slots(database)[slot][0] > before[0], "it followed"
+        load.apply(reader.of("checkpoint")[-1][1])
+        reader.hang_up()
+        assert reader.wait() == 0, reader.said
+    after = slots(database)
+    assert after.keys() == {slot} and after[slot][0] >= reader.of("checkpoint")[-1][1]
+    assert after[slot][1] > before[1], "and so did what the server keeps"
+
+
+def test_without_a_free_slot_it_streams(database, tmp_path):
+    with Cluster(settings={"max_replication_slots": 1}) as cluster, Database(cluster, "full") as full:
+        full.execute(
+            "CREATE TABLE t (id int PRIMARY KEY)",
+            "CREATE PUBLICATION pub FOR TABLE t",
+            "SELECT pg_create_logical_replication_slot('only', 'pgoutput')",
+            "INSERT INTO t VALUES (1)",
+        )
+        with Reader(full.conninfo, "only", "--snapshot", "never", "--once", "--fetch", "sql") as reader:
+            assert reader.wait() == 0
+        assert len(reader.of("insert")) == 1
+        assert "by SQL, streaming instead: all replication slots are in use" in reader.said
+
+
+def test_stopped_in_the_middle(database, slot, table):
+    """Everything that was sent is whole, and the copy of the slot goes."""
+    database.execute("INSERT INTO t SELECT g, repeat('x', 100) FROM generate_series(10, 1000) g")
+    for _ in range(200):
+        database.execute("UPDATE t SET v = v || 'y'")
+    with Reader(database.conninfo, slot, "--snapshot", "never", "--fetch", "sql") as reader:
+        reader.wait_frames("update", 2000)
+        assert reader.stop() == 0
+    assert 2000 <= len(reader.of("update")) < 200 * 993, "it did not go on to the end"
+    assert reader.frames[-2][0] == "checkpoint" and reader.frames[-1] == ["end", reader.frames[-2][1]]
+    wait_for(lambda: slots(database).keys() == {slot}, 20, "the copy is gone")
