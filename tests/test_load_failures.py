@@ -386,6 +386,18 @@ def test_cluster_that_does_not_take_a_setting(load, service, faults, recovers, s
     recovers()
 
 
+def test_files_of_others_stay(load, service):
+    loads(load, service)
+    root = "/Volumes/c/pgcdc_internal/staging/"
+    for path in ("pipe/notes.txt", "pipe2/run/part-000001.parquet", "part-000001.parquet"):
+        real = service.engine.catalog.real_path(root + path)
+        os.makedirs(os.path.dirname(real), exist_ok=True)
+        with open(real, "w", encoding="ascii") as file:
+            file.write("x")
+    ok(load.run(later("c").end()))
+    assert len(service.files("part-")) == 2 and len(service.files("notes")) == 1
+
+
 def test_staged_file_that_is_gone(load, service, faults):
     stream = first("c")
     faults({"sql": "^CREATE", "pending": 2, "count": 1})
