@@ -538,6 +538,7 @@ def test_appended_rows_that_are_missing_stay_an_error_until_the_table_is_restore
     faults({"sql": "^INSERT", "cut": "after", "count": 1})
     stream.batch(1, 101, 120, {**step, "written": [3, 3]})
     refused(load.run(stream.end()), 75, "start again")
+    wait_for(lambda: rows("k"), 60, "what was sent")
     for _ in range(2):
         result = load.run(later(catalog).end())
         refused(result, 65, "`k`: the warehouse says that it wrote 2 rows, and 3 are staged", "RESTORE")
