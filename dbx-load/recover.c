@@ -37,7 +37,7 @@ static void settle_statements(struct load *load)
             msg_info("settled a statement of an earlier start statement=%s %s", step->statement,
                      step->done       ? "it had succeeded"
                      : !step->shaping ? "it is to be sent again"
-                                      : "it was to change the table's columns");
+                                      : "the table is looked at again");
             ledger_set(&step->statement, NULL);
             statement_free(st);
         }

@@ -47,6 +47,7 @@ void table_forget(struct table *t)
     t->properties = NULL;
     t->ncolumns = t->nproperties = 0;
     t->described = t->exists = t->read = false;
+    t->declared = 0;
 }
 
 void table_free(struct table *t)
@@ -102,7 +103,7 @@ static void set_text(const char **text, const char *to)
     release(was);
 }
 
-static void set_property(struct table *t, const char *key, const char *value)
+void table_note_property(struct table *t, const char *key, const char *value)
 {
     unsigned i = 0;
 
@@ -139,7 +140,7 @@ void table_take_change(struct table *t)
     while (c->name && i < t->ncolumns && strcmp(t->columns[i].name, c->name))
         i++;
     if (c->kind == CHANGE_NOTE)
-        set_property(t, PROPERTY_COLUMNS, c->text);
+        table_note_property(t, PROPERTY_COLUMNS, c->text);
     else if (c->kind == CHANGE_RENAME)
         set_text(&t->columns[i].name, c->text);
     else if (c->kind == CHANGE_DROP)
