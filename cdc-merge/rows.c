@@ -387,6 +387,7 @@ void rows_net(struct rows *r, struct frame *f)
         frame_bad(f, "a row is neither added nor removed");
     r->to->removes |= count < 0;
     r->to->copies |= count > 1;
+    r->to->added += count > 0 ? (uint64_t)count : 0;
     union parquet_value row = {.bytes = {r->line.data, r->line.len}};
     if (s->ncolumns == 0)
         row.bytes.data = "";

@@ -75,6 +75,7 @@ void staged_clear(struct staged *s, const struct staged_position *at)
     memset(s->unchanged, 0, sizeof s->unchanged);
     s->removes = false;
     s->copies = false;
+    s->added = 0;
     for (unsigned i = 0; i < STAGED_BOUNDS; i++)
         s->bounds[i].any = s->bounds[i].useless = false;
 }

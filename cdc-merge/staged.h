@@ -55,6 +55,7 @@ struct staged {
     struct staged_position clear;
     uint8_t unchanged[ATTNUM_MAX / 8 + 1]; /* a bit per attnum: some row has it unchanged */
     bool removes;                          /* without a key: copies of rows go away */
+    uint64_t added;                        /* the same: copies that come */
     bool copies;                           /* without a key: several of one row come */
     struct staged_bounds bounds[STAGED_BOUNDS];
     struct staged_chains *chains; /* NULL: no value was carried but in the first file */

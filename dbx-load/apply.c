@@ -1,5 +1,6 @@
 #include "apply.h"
 
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -314,29 +315,64 @@ static int64_t version_of(const struct statement *st, size_t row)
     return version;
 }
 
+/* Columns of DESCRIBE HISTORY. */
+enum { OPERATION = 4, PARAMETERS = 5, METRICS = 12 };
+
 /* Whether the commit can be of a statement of ours: those are INSERT and MERGE. */
 static bool is_ours(const char *operation)
 {
     return operation && (!strcmp(operation, "WRITE") || !strcmp(operation, "MERGE"));
 }
 
-/* Did the step commit since the version that was noted? */
+/* A number in a map of texts, as JSON; -1: it is not there. */
+static int64_t number_in(const char *map, const char *key)
+{
+    json_t *json = map ? json_loads(map, 0, NULL) : NULL;
+    const char *text = json_string_value(json_object_get(json, key));
+    int64_t number = text ? strtoll(text, NULL, 10) : -1;
+
+    json_decref(json);
+    return number;
+}
+
+/* The rows that a commit inserted and updated, as the history says; -1: it does not. */
+static int64_t rows_of(const struct statement *st, size_t row)
+{
+    const char *metrics = statement_cell(st, row, METRICS);
+    int64_t inserted = number_in(metrics, "numTargetRowsInserted");
+    int64_t updated = number_in(metrics, "numTargetRowsUpdated");
+
+    if (!strcmp(statement_cell(st, row, OPERATION), "WRITE"))
+        return number_in(metrics, "numOutputRows");
+    return inserted < 0 || updated < 0 ? -1 : inserted + updated;
+}
+
+/* Whether somebody has undone here what came after the version. */
+static bool is_undone(const struct statement *st, size_t row, int64_t version)
+{
+    const char *operation = statement_cell(st, row, OPERATION);
+
+    return operation && !strcmp(operation, "RESTORE") &&
+           number_in(statement_cell(st, row, PARAMETERS), "version") == version;
+}
+
+/* Did the step commit since the version that was noted? The newest commits come first. */
 static void search_history(struct table *t, const struct statement *st)
 {
     struct step *step = t->step;
     size_t rows = statement_rows(st);
     int64_t oldest = INT64_MAX;
 
-    for (size_t i = 0; i < rows; i++) {
+    for (size_t i = 0; i < rows && oldest > step->version; i++) {
         int64_t version = version_of(st, i);
-        if (version > step->version && is_ours(statement_cell(st, i, 4))) {
+        if (version > step->version && is_ours(statement_cell(st, i, OPERATION))) {
+            table_require_rows(t, step, rows_of(st, i));
             msg_info("the history says that it was applied already table=%s version=%lld", t->name,
                      (long long)version);
             step_done(t);
             return;
         }
-        if (version < oldest)
-            oldest = version;
+        oldest = is_undone(st, i, step->version) ? step->version : version;
     }
     if (rows == t->limit && oldest > step->version + 1) {
         ask_history(t, HISTORY, t->limit * HISTORY_MORE);
@@ -393,7 +429,7 @@ static void succeeded(struct table *t, struct statement *st)
         made(t);
         return;
     case APPLY:
-        table_require_rows(t, t->step, st);
+        table_require_rows(t, t->step, st->written);
         step_done(t);
         return;
     }

@@ -216,28 +216,35 @@ void table_require_mode(const struct table *t, const struct step *s)
              t->name, have, step_mode(s));
 }
 
-bool table_has_rows(const struct step *s, const struct statement *st)
+bool table_has_rows(const struct step *s, int64_t written)
 {
-    return st->written < 0 || (uint64_t)st->written >= s->least;
+    return written < 0 || (uint64_t)written >= s->least;
 }
 
 /* More are no error: the engine may count rows twice when it repeats a part of its work. */
-void table_require_rows(const struct table *t, const struct step *s, const struct statement *st)
+void table_require_rows(const struct table *t, const struct step *s, int64_t written)
 {
-    unsigned long long written = (unsigned long long)st->written;
+    unsigned long long batch = (unsigned long long)s->batch->number,
+                       rows = (unsigned long long)written;
+    char *way_out =
+        s->version < 0
+            ? mem_strdup("the next start applies them again")
+            : mem_printf("find out why, and run RESTORE TABLE %s TO VERSION AS OF %lld: then the "
+                         "next start applies them again",
+                         t->name, (long long)s->version);
 
-    if (!table_has_rows(s, st))
+    if (!table_has_rows(s, written))
         fail(EX_DATAERR,
              "%s: the warehouse says that it wrote %llu rows, and %llu are staged (batch %llu, "
-             "statement %s): the next start applies them again; if it says the same, look that "
-             "statement up in the history of queries",
-             t->name, written, (unsigned long long)s->least, (unsigned long long)s->batch->number,
-             st->id);
-    if (st->written >= 0 && written > s->most)
+             "statement %s): %s",
+             t->name, rows, (unsigned long long)s->least, batch, s->statement ? s->statement : "-",
+             way_out);
+    if (written >= 0 && rows > s->most)
         msg_warn("%s: the warehouse says that it wrote %llu rows, and %llu are staged (batch %llu, "
                  "statement %s): see whether several rows have the same key",
-                 t->name, written, (unsigned long long)s->most,
-                 (unsigned long long)s->batch->number, st->id);
+                 t->name, rows, (unsigned long long)s->most, batch,
+                 s->statement ? s->statement : "-");
+    free(way_out);
 }
 
 static bool is_soft(const char *deletes)

@@ -84,11 +84,12 @@ enum table_owner table_owner(const struct table *t, const struct step *s);
  * exits with 78. */
 void table_require_mode(const struct table *t, const struct step *s);
 
-/* Whether the step's statement has written all that was staged, as far as the service says. */
-bool table_has_rows(const struct step *s, const struct statement *st);
+/* Whether the step's statement has written all that was staged: `written` is what the service says
+ * of it, -1 if it says nothing. */
+bool table_has_rows(const struct step *s, int64_t written);
 
 /* Exits with 65 if it has not. */
-void table_require_rows(const struct table *t, const struct step *s, const struct statement *st);
+void table_require_rows(const struct table *t, const struct step *s, int64_t written);
 
 /* Whether the table's deletes are of the other kind than the step's; and if so, whether it still
  * has rows that are only marked as deleted, which hard deletes do not know. */

@@ -116,7 +116,7 @@ def test_requests_are_those_of_the_sdk(service, environment, tmp_path):
     process = load.start()
     process.stdin.write(first("c").end().bytes())
     process.stdin.flush()
-    wait_for(lambda: state.value(load.state, "statement"), 20, "the statement's id")
+    wait_for(lambda: state.statement(load.state), 20, "the statement's id")
     process.send_signal(signal.SIGKILL)
     process.communicate()
     ok(load.run(later("c").end()))
