@@ -126,6 +126,8 @@ void rows_close(struct rows *r)
 
 enum value_kind { VALUE, NULL_VALUE, UNCHANGED_VALUE };
 
+enum { NO_BOUND = STAGED_BOUNDS }; /* a key column that has none */
+
 static enum value_kind next_value(struct frame *f, struct mp_token *t)
 {
     if (mp_next(&f->body, t) != 1)
@@ -192,7 +194,7 @@ static void put_value(struct rows *r, size_t column, const struct target_column 
     }
 }
 
-static void put_key(struct rows *r, size_t column, const struct target_column *c, bool bound,
+static void put_key(struct rows *r, size_t column, const struct target_column *c, unsigned number,
                     enum value_kind kind, const struct mp_token *t, const struct frame *f)
 {
     union parquet_value v;
@@ -208,8 +210,7 @@ static void put_key(struct rows *r, size_t column, const struct target_column *c
     case CONVERT_BAD:
         die_of_value(r, c, t, "a value is not what PostgreSQL prints for its type");
     }
-    if (bound)
-        staged_bound(r->to, &c->parquet, &v);
+    staged_bound(r->to, number, &c->parquet, &v);
 }
 
 static void expect_values(struct rows *r, struct frame *f)
@@ -237,15 +238,6 @@ static void put_position(struct rows *r, const struct staged_position *p)
     parquet_put(r->parquet, at + LSN, &(union parquet_value){.i = (int64_t)p->lsn});
     parquet_put(r->parquet, at + SEQ, &(union parquet_value){.i = (int64_t)p->seq});
     parquet_put(r->parquet, at + COMMIT_TIME, &(union parquet_value){.i = p->time});
-}
-
-/* Whether the first key column comes at i. */
-static bool is_first_key(const struct shape *s, unsigned i)
-{
-    for (unsigned k = 0; k < i; k++)
-        if (s->columns[k].key)
-            return false;
-    return true;
 }
 
 static void expect(const struct frame *f, bool right)
@@ -292,7 +284,7 @@ static void take_carry(struct rows *r, struct frame *f, bool unchanged)
         if (!s->columns[i].key)
             continue;
         enum value_kind kind = next_value(&inner, &t);
-        put_key(r, at++, &s->columns[i], false, kind, &t, f);
+        put_key(r, at++, &s->columns[i], NO_BOUND, kind, &t, f);
         carried = hash_more(carried, &t);
     }
     staged_carry(r->to, key, carried);
@@ -305,12 +297,13 @@ static void put_row(struct rows *r, struct frame *f, bool removed)
     bool unchanged = false;
     struct staged_position p = rows_position(f);
     expect_values(r, f);
+    unsigned keys = 0;
     for (unsigned i = 0; i < s->ncolumns; i++) {
         const struct target_column *c = &s->columns[i];
         struct mp_token t;
         enum value_kind kind = next_value(f, &t);
         if (c->key) {
-            put_key(r, i, c, is_first_key(s, i), kind, &t, f);
+            put_key(r, i, c, keys++, kind, &t, f);
         } else if (kind == VALUE) {
             put_value(r, i, c, &t);
         } else if (kind == UNCHANGED_VALUE) {
@@ -343,11 +336,12 @@ static void put_removed(struct rows *r, struct frame *f)
     const struct shape *s = r->shape;
     struct staged_position p = rows_position(f);
     expect_values(r, f);
+    unsigned keys = 0;
     for (unsigned i = 0; i < s->ncolumns; i++) {
         struct mp_token t;
         enum value_kind kind = next_value(f, &t);
         if (s->columns[i].key)
-            put_key(r, i, &s->columns[i], is_first_key(s, i), kind, &t, f);
+            put_key(r, i, &s->columns[i], keys++, kind, &t, f);
     }
     parquet_put(r->parquet, special_at(s) + REMOVED, &(union parquet_value){.i = 1});
     put_position(r, &p);
@@ -393,6 +387,7 @@ void rows_net(struct rows *r, struct frame *f)
         frame_bad(f, "a row is neither added nor removed");
     r->to->removes |= count < 0;
     r->to->copies |= count > 1;
+    r->to->added += count > 0 ? (uint64_t)count : 0;
     union parquet_value row = {.bytes = {r->line.data, r->line.len}};
     if (s->ncolumns == 0)
         row.bytes.data = "";

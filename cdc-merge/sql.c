@@ -60,8 +60,12 @@ struct sql_written sql_written(const struct staged *s, bool replace)
 
     for (size_t i = s->first_file; i < s->nfiles; i++)
         rows += s->files[i].rows;
-    if (s->shape->kind == MULTISET || s->nearlier) /* what is read there is counted by SQL */
+    if (s->shape->kind == MULTISET) { /* copies that go may meet others, and are counted by SQL */
+        if (!s->removes)
+            w.least = w.most = s->added;
         return w;
+    }
+    /* Of a snapshot that goes on from earlier attempts, the last one has every key there is. */
     if (replace || s->shape->kind == LOG)
         w.least = rows;
     /* Where deletes are soft, rows that are no more are updated as well. */

@@ -7,29 +7,61 @@
 #include "sql_columns.h"
 #include "sql_source.h"
 
-/* BETWEEN on the first key column, so that the engine can skip files that have none of the keys. */
+/* The digits of a DECIMAL, with its point. */
+static void put_decimal(struct buf *sql, __int128 value, unsigned scale)
+{
+    char digits[48], *p = digits + sizeof digits;
+    unsigned __int128 left = value < 0 ? -(unsigned __int128)value : (unsigned __int128)value;
+
+    *--p = '\0';
+    for (unsigned n = 0; left || n <= scale; left /= 10, n++) {
+        if (scale && n == scale)
+            *--p = '.';
+        *--p = (char)('0' + (int)(left % 10));
+    }
+    buf_printf(sql, "%s%s", value < 0 ? "-" : "", p);
+}
+
+static void put_bound(struct buf *sql, const struct parquet_column *c, __int128 value,
+                      const struct buf *text)
+{
+    switch (c->type) {
+    case PARQUET_STRING:
+        quote_text(sql, text->data, text->len);
+        break;
+    case PARQUET_DATE:
+        buf_printf(sql, "date_from_unix_date(%" PRId64 ")", (int64_t)value);
+        break;
+    case PARQUET_TIMESTAMP:
+        buf_printf(sql, "timestamp_micros(%" PRId64 ")", (int64_t)value);
+        break;
+    case PARQUET_DECIMAL:
+        buf_str(sql, "CAST('");
+        put_decimal(sql, value, c->scale);
+        buf_printf(sql, "' AS DECIMAL(%u,%u))", c->precision, c->scale);
+        break;
+    default:
+        buf_printf(sql, "%" PRId64, (int64_t)value);
+    }
+}
+
+/* BETWEEN on key columns, so that the engine can skip files that have none of the keys. */
 static void put_bounds(struct buf *sql, const struct staged *s)
 {
-    const struct staged_bounds *b = &s->bounds;
-    const struct shape *shape = s->shape;
-    const struct target_column *c = shape->columns;
-    while (!c->key)
-        c++;
-    if (!b->any || b->useless)
-        return;
-    buf_str(sql, " AND t.");
-    quote_name(sql, c->name);
-    if (c->parquet.type == PARQUET_STRING) {
-        buf_str(sql, " BETWEEN ");
-        quote_text(sql, b->min_text.data, b->min_text.len);
-        buf_str(sql, " AND ");
-        quote_text(sql, b->max_text.data, b->max_text.len);
-    } else if (c->parquet.type == PARQUET_DATE) {
-        buf_printf(sql,
-                   " BETWEEN date_from_unix_date(%" PRId64 ") AND date_from_unix_date(%" PRId64 ")",
-                   b->min, b->max);
-    } else {
-        buf_printf(sql, " BETWEEN %" PRId64 " AND %" PRId64, b->min, b->max);
+    const struct staged_bounds *b = s->bounds;
+    for (unsigned i = 0; i < s->shape->ncolumns && b < s->bounds + STAGED_BOUNDS; i++) {
+        const struct target_column *c = &s->shape->columns[i];
+        if (!c->key)
+            continue;
+        if (b->any && !b->useless) {
+            buf_str(sql, " AND t.");
+            quote_name(sql, c->name);
+            buf_str(sql, " BETWEEN ");
+            put_bound(sql, &c->parquet, b->min, &b->min_text);
+            buf_str(sql, " AND ");
+            put_bound(sql, &c->parquet, b->max, &b->max_text);
+        }
+        b++;
     }
 }
 

@@ -75,8 +75,9 @@ void staged_clear(struct staged *s, const struct staged_position *at)
     memset(s->unchanged, 0, sizeof s->unchanged);
     s->removes = false;
     s->copies = false;
-    s->bounds.any = false;
-    s->bounds.useless = false;
+    s->added = 0;
+    for (unsigned i = 0; i < STAGED_BOUNDS; i++)
+        s->bounds[i].any = s->bounds[i].useless = false;
 }
 
 void staged_carry(struct staged *s, uint64_t key, uint64_t carried)
@@ -107,7 +108,7 @@ size_t staged_hops(const struct staged *s, bool hashes_tell)
     return s->chains->most;
 }
 
-static void bound_number(struct staged_bounds *b, int64_t v)
+static void bound_number(struct staged_bounds *b, __int128 v)
 {
     if (!b->any || v < b->min)
         b->min = v;
@@ -141,9 +142,12 @@ static void bound_text(struct staged_bounds *b, const char *data, size_t len)
     b->any = true;
 }
 
-void staged_bound(struct staged *s, const struct parquet_column *c, const union parquet_value *v)
+void staged_bound(struct staged *s, unsigned number, const struct parquet_column *c,
+                  const union parquet_value *v)
 {
-    struct staged_bounds *b = &s->bounds;
+    if (number >= STAGED_BOUNDS)
+        return;
+    struct staged_bounds *b = &s->bounds[number];
     if (c->shape != PARQUET_SCALAR) {
         b->useless = true;
         return;
@@ -153,7 +157,11 @@ void staged_bound(struct staged *s, const struct parquet_column *c, const union 
     case PARQUET_INT32:
     case PARQUET_INT64:
     case PARQUET_DATE:
+    case PARQUET_TIMESTAMP:
         bound_number(b, v->i);
+        break;
+    case PARQUET_DECIMAL:
+        bound_number(b, v->decimal);
         break;
     case PARQUET_STRING:
         bound_text(b, v->bytes.data, v->bytes.len);
@@ -182,8 +190,10 @@ void staged_free(struct staged **list)
             free(s->earlier[i]);
         free(s->earlier);
         free(s->folder);
-        buf_free(&s->bounds.min_text);
-        buf_free(&s->bounds.max_text);
+        for (unsigned i = 0; i < STAGED_BOUNDS; i++) {
+            buf_free(&s->bounds[i].min_text);
+            buf_free(&s->bounds[i].max_text);
+        }
         free(s->chains);
         free(s->defaults);
         free(s);

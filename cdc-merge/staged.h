@@ -7,7 +7,11 @@
 #include "mem.h"
 #include "tables.h"
 
-enum { ATTNUM_MAX = 1600 }; /* MaxHeapAttributeNumber */
+enum {
+    ATTNUM_MAX = 1600, /* MaxHeapAttributeNumber */
+    STAGED_BOUNDS =
+        4 /* key columns that have bounds, the first ones: tables are clustered by them */
+};
 
 struct staged_position {
     lsn_t lsn;
@@ -23,10 +27,10 @@ struct staged_file {
     struct staged_position end;
 };
 
-/* The smallest and largest value of the first key column, for readers that can skip files. */
+/* The smallest and largest value of a key column, for engines that can skip files. */
 struct staged_bounds {
     bool any, useless;
-    int64_t min, max;              /* of integers and dates */
+    __int128 min, max;             /* of numbers, dates and timestamps, as they are staged */
     struct buf min_text, max_text; /* of strings */
 };
 
@@ -51,8 +55,9 @@ struct staged {
     struct staged_position clear;
     uint8_t unchanged[ATTNUM_MAX / 8 + 1]; /* a bit per attnum: some row has it unchanged */
     bool removes;                          /* without a key: copies of rows go away */
+    uint64_t added;                        /* the same: copies that come */
     bool copies;                           /* without a key: several of one row come */
-    struct staged_bounds bounds;
+    struct staged_bounds bounds[STAGED_BOUNDS];
     struct staged_chains *chains; /* NULL: no value was carried but in the first file */
 };
 
@@ -87,8 +92,9 @@ void staged_carry(struct staged *s, uint64_t key, uint64_t carried);
  * have equal texts) not many more than it does. */
 size_t staged_hops(const struct staged *s, bool hashes_tell);
 
-/* Let the bounds hold a value of the first key column. */
-void staged_bound(struct staged *s, const struct parquet_column *c, const union parquet_value *v);
+/* Let the bounds hold a value of the key column `number`, counted from 0. */
+void staged_bound(struct staged *s, unsigned number, const struct parquet_column *c,
+                  const union parquet_value *v);
 
 /* Rows in all files, those before a TRUNCATE included. */
 uint64_t staged_rows(const struct staged *s);

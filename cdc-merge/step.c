@@ -25,12 +25,15 @@ static void pack_statement(msgpack_packer *pk, const struct buf *sql)
     pack_str_n(pk, p, (size_t)(end - p));
 }
 
-static void pack_column(msgpack_packer *pk, const char *name, const char *type, int attnum)
+static void pack_column(msgpack_packer *pk, const char *name, const char *type, int attnum,
+                        const char *comment)
 {
-    msgpack_pack_array(pk, 3);
+    msgpack_pack_array(pk, comment ? 4 : 3);
     pack_str(pk, name);
     pack_str(pk, type);
     msgpack_pack_int(pk, attnum);
+    if (comment)
+        pack_str(pk, comment);
 }
 
 static void pack_columns(msgpack_packer *pk, const struct shape *s)
@@ -42,9 +45,10 @@ static void pack_columns(msgpack_packer *pk, const struct shape *s)
     pack_str(pk, "columns");
     msgpack_pack_array(pk, s->ncolumns + added);
     for (unsigned i = 0; i < s->ncolumns; i++)
-        pack_column(pk, s->columns[i].name, s->columns[i].type, s->columns[i].attnum);
+        pack_column(pk, s->columns[i].name, s->columns[i].type, s->columns[i].attnum,
+                    s->relation->columns[i].comment);
     for (size_t i = 0; (name = sql_added_column(s, i, &type)); i++)
-        pack_column(pk, name, type, 0);
+        pack_column(pk, name, type, 0, NULL);
 }
 
 static void pack_key(msgpack_packer *pk, const struct shape *s)
@@ -163,7 +167,10 @@ void step_pack(msgpack_packer *pk, const struct step_options *o, const struct st
     size_t n = make_properties(o, shape, snapshot, properties, &source, &columns);
     bool applies = snapshot || s->nfiles > 0 || s->cleared;
 
-    msgpack_pack_map(pk, 10u + (s->defaults != NULL) + (snapshot ? 2u : 0u) + 2u * applies);
+    const char *comment = shape->relation->comment;
+
+    msgpack_pack_map(pk, 10u + (comment != NULL) + (s->defaults != NULL) + (snapshot ? 2u : 0u) +
+                             2u * applies);
     pack_str(pk, "table");
     msgpack_pack_array(pk, 3);
     pack_str(pk, o->catalog);
@@ -178,6 +185,10 @@ void step_pack(msgpack_packer *pk, const struct step_options *o, const struct st
     msgpack_pack_uint64(pk, shape->relation->lsn);
     msgpack_pack_uint64(pk, shape->relation->seq);
     pack_columns(pk, shape);
+    if (comment) {
+        pack_str(pk, "comment");
+        pack_str(pk, comment);
+    }
     pack_str(pk, "dropped");
     pack_str(pk, o->drop ? "drop" : "keep");
     pack_key(pk, shape);

@@ -147,11 +147,28 @@ static struct shape *shape_new(const struct tables *all, struct relation *r)
     return s;
 }
 
+static void swap(char **a, char **b)
+{
+    char *was = *a;
+
+    *a = *b;
+    *b = was;
+}
+
+/* What may have changed in a relation though its shape has not. */
+static void renew(struct relation *r, struct relation *by)
+{
+    r->relfilenode = by->relfilenode;
+    swap(&r->comment, &by->comment);
+    for (unsigned i = 0; i < r->ncolumns; i++)
+        swap(&r->columns[i].comment, &by->columns[i].comment);
+}
+
 struct table *tables_add(struct tables *all, struct relation *r)
 {
     struct table *t = tables_find(all, r->oid);
     if (t && same_shape(t->shape->relation, r)) {
-        t->shape->relation->relfilenode = r->relfilenode;
+        renew(t->shape->relation, r);
         relation_free(r);
         return t;
     }

@@ -15,9 +15,10 @@ enum table_kind { KEYED, MULTISET, LOG };
  * shape than the table has when the batch closes. */
 struct shape {
     struct shape *older;
-    struct relation *relation; /* the first that had it, but for the newest file node */
-    char *schema, *name;       /* in Databricks, without the catalog */
-    char *source;              /* schema.table in PostgreSQL, for messages */
+    struct relation
+        *relation;       /* the first that had it, but for the newest file node and comments */
+    char *schema, *name; /* in Databricks, without the catalog */
+    char *source;        /* schema.table in PostgreSQL, for messages */
     enum table_kind kind;
     bool soft; /* KEYED: rows that are gone stay, marked */
     unsigned ncolumns, nkey;

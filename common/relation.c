@@ -42,7 +42,7 @@ void relation_pack(struct stream_out *out, const struct relation *r)
     msgpack_pack_uint64(pk, r->lsn);
     msgpack_pack_uint64(pk, r->seq);
     msgpack_pack_uint32(pk, r->oid);
-    msgpack_pack_map(pk, 6);
+    msgpack_pack_map(pk, 6u + (r->comment != NULL));
     pack_str(pk, "schema");
     pack_str(pk, r->schema);
     pack_str(pk, "table");
@@ -52,11 +52,16 @@ void relation_pack(struct stream_out *out, const struct relation *r)
     pack_str(pk, "relfilenode");
     msgpack_pack_uint32(pk, r->relfilenode);
     pack_unpublished(pk, r);
+    if (r->comment) {
+        pack_str(pk, "comment");
+        pack_str(pk, r->comment);
+    }
     pack_str(pk, "columns");
     msgpack_pack_array(pk, r->ncolumns);
     for (unsigned i = 0; i < r->ncolumns; i++) {
         const struct column *c = &r->columns[i];
-        msgpack_pack_map(pk, 10u + (c->basename != NULL) + (c->missing != NULL));
+        msgpack_pack_map(pk,
+                         10u + (c->basename != NULL) + (c->missing != NULL) + (c->comment != NULL));
         pack_str(pk, "attnum");
         msgpack_pack_int(pk, c->attnum);
         pack_str(pk, "name");
@@ -80,6 +85,10 @@ void relation_pack(struct stream_out *out, const struct relation *r)
         if (c->missing) {
             pack_str(pk, "missing");
             pack_str(pk, c->missing);
+        }
+        if (c->comment) {
+            pack_str(pk, "comment");
+            pack_str(pk, c->comment);
         }
         pack_str(pk, "key");
         c->key ? msgpack_pack_true(pk) : msgpack_pack_false(pk);
@@ -181,6 +190,8 @@ static void column_unpack(struct frame *f, struct column *c)
             c->basename = text(f, c->basename);
         } else if (!strcmp(name, "missing")) {
             c->missing = text(f, c->missing);
+        } else if (!strcmp(name, "comment")) {
+            c->comment = text(f, c->comment);
         } else if (!strcmp(name, "delimiter")) {
             c->delimiter = character(f);
         } else if (!strcmp(name, "base")) {
@@ -228,6 +239,8 @@ struct relation *relation_unpack(struct frame *f)
             r->identity = *s;
         } else if (!strcmp(name, "relfilenode")) {
             r->relfilenode = oid(f);
+        } else if (!strcmp(name, "comment")) {
+            r->comment = text(f, r->comment);
         } else if (!strcmp(name, "unpublished")) {
             r->unpublished = unpublished(f);
         } else if (!strcmp(name, "mode")) {
@@ -261,9 +274,11 @@ void relation_free(struct relation *r)
         free(r->columns[i].type);
         free(r->columns[i].basename);
         free(r->columns[i].missing);
+        free(r->columns[i].comment);
     }
     free(r->columns);
     free(r->schema);
     free(r->table);
+    free(r->comment);
     free(r);
 }

@@ -15,6 +15,7 @@ struct column {
     char *type;     /* as format_type() prints it */
     char *basename; /* of the base type, without its schema; NULL if it is no base type in
                        PostgreSQL's sense (an enum, a composite type, a range) */
+    char *comment;  /* or NULL */
     char *missing;  /* what rows have that are older than the column: its default then; or NULL */
     int attnum;
     uint32_t oid;   /* of the type */
@@ -30,6 +31,7 @@ struct relation {
     lsn_t lsn; /* position of the message that announced it */
     uint64_t seq;
     char *schema, *table;
+    char *comment; /* or NULL */
     char identity; /* 'd', 'n', 'f', 'i' */
     uint32_t relfilenode;
     bool append, soft;       /* what cdc-batch chose; relation_pack leaves it out */

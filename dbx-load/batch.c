@@ -127,7 +127,9 @@ static void unpack_columns(struct batch *b, struct frame *f, struct step *s)
         s->columns[i].name = text(b, f);
         s->columns[i].type = text(b, f);
         s->columns[i].attnum = (int)(frame_uint(f) & 0xffff);
-        for (unsigned k = 3; k < n; k++)
+        if (n > 3)
+            s->columns[i].comment = text(b, f);
+        for (unsigned k = 4; k < n; k++)
             frame_any(f);
     }
 }
@@ -193,6 +195,8 @@ static void unpack_step(struct batch *b, struct frame *f, struct step *s)
             s->name = text(b, f);
         } else if (is(key, len, "source")) {
             s->source = text(b, f);
+        } else if (is(key, len, "comment")) {
+            s->comment = text(b, f);
         } else if (is(key, len, "oid")) {
             s->oid = (uint32_t)frame_uint(f);
         } else if (is(key, len, "relation")) {

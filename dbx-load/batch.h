@@ -14,7 +14,8 @@ struct table;
 
 struct load_column {
     const char *name, *type;
-    int attnum; /* 0: one of ours */
+    const char *comment; /* of the source's column, or NULL */
+    int attnum;          /* 0: one of ours */
 };
 
 struct property {
@@ -39,6 +40,7 @@ struct step {
     unsigned index;
     const char *catalog, *schema, *name; /* of the target table */
     const char *source;                  /* schema.table, for messages */
+    const char *comment;                 /* that table's, or NULL */
     uint32_t oid;                        /* of that table */
     struct {
         lsn_t lsn;

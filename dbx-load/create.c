@@ -6,6 +6,7 @@
 
 #include "cli.h"
 #include "clustering.h"
+#include "declare.h"
 #include "msg.h"
 #include "quote.h"
 
@@ -69,6 +70,7 @@ static void put_columns(struct buf *b, const struct step *s)
 char *create_sql(const struct load *load, const struct step *s)
 {
     char *rows = s->create.n ? batch_sql(&s->create, load->permit_path) : NULL;
+    char *key = declare_key(s), *comments = declare_comments(s);
     struct buf sql = {0}, properties = {0};
 
     buf_str(&sql, "CREATE TABLE ");
@@ -79,11 +81,18 @@ char *create_sql(const struct load *load, const struct step *s)
     clustering_put(&sql, s);
     put_properties(&properties, usual, sizeof usual / sizeof *usual, load);
     put_properties(&properties, s->properties, s->nproperties, load);
+    if (rows) { /* see declare.h */
+        const struct property declared[] = {{PROPERTY_KEY, key}, {PROPERTY_COMMENTS, comments}};
+        for (size_t i = 0; i < sizeof declared / sizeof *declared; i++)
+            put_properties(&properties, &declared[i], declared[i].value != NULL, load);
+    }
     put_properties(&properties, load->properties, load->nproperties, NULL);
     buf_printf(&sql, "\nTBLPROPERTIES (%s)", properties.data);
     if (rows)
         buf_printf(&sql, "\nAS %s", rows);
     buf_free(&properties);
     free(rows);
+    free(key);
+    free(comments);
     return sql.data;
 }

@@ -33,11 +33,11 @@ static void settle_statements(struct load *load)
                 statement_settle(&load->compute, step->statement, settled, &done);
             http_wait(load->http, &done);
             step->done = st->state == STATEMENT_SUCCEEDED && !step->shaping &&
-                         table_has_rows(step, st); /* else it is sent again, and judged then */
+                         table_has_rows(step, st->written); /* else it is sent again, and judged then */
             msg_info("settled a statement of an earlier start statement=%s %s", step->statement,
                      step->done       ? "it had succeeded"
                      : !step->shaping ? "it is to be sent again"
-                                      : "it was to change the table's columns");
+                                      : "the table is looked at again");
             ledger_set(&step->statement, NULL);
             statement_free(st);
         }

@@ -14,7 +14,14 @@
 
 #include "load.h"
 
-struct steps;
+struct step;
+struct table;
+
+struct steps {
+    struct load *load;
+    struct table *tables; /* uthash by name */
+    unsigned busy;        /* tables that are at work on a step */
+};
 
 struct steps *steps_new(struct load *load);
 void steps_free(struct steps *s);
@@ -29,5 +36,8 @@ bool steps_busy(const struct steps *s);
 /* Acknowledges batches, and forgets those that are done: state first, then the staged files go.
  * True: there was one, so that the ledger was saved. */
 bool steps_acknowledge(struct steps *s);
+
+/* A step, which was its table's work, is done: notes that, and starts what may come now. */
+void steps_ended(struct steps *s, struct table *t, const struct step *step);
 
 #endif

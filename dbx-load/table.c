@@ -47,6 +47,7 @@ void table_forget(struct table *t)
     t->properties = NULL;
     t->ncolumns = t->nproperties = 0;
     t->described = t->exists = t->read = false;
+    t->declared = 0;
 }
 
 void table_free(struct table *t)
@@ -102,7 +103,7 @@ static void set_text(const char **text, const char *to)
     release(was);
 }
 
-static void set_property(struct table *t, const char *key, const char *value)
+void table_note_property(struct table *t, const char *key, const char *value)
 {
     unsigned i = 0;
 
@@ -139,7 +140,7 @@ void table_take_change(struct table *t)
     while (c->name && i < t->ncolumns && strcmp(t->columns[i].name, c->name))
         i++;
     if (c->kind == CHANGE_NOTE)
-        set_property(t, PROPERTY_COLUMNS, c->text);
+        table_note_property(t, PROPERTY_COLUMNS, c->text);
     else if (c->kind == CHANGE_RENAME)
         set_text(&t->columns[i].name, c->text);
     else if (c->kind == CHANGE_DROP)
@@ -215,28 +216,35 @@ void table_require_mode(const struct table *t, const struct step *s)
              t->name, have, step_mode(s));
 }
 
-bool table_has_rows(const struct step *s, const struct statement *st)
+bool table_has_rows(const struct step *s, int64_t written)
 {
-    return st->written < 0 || (uint64_t)st->written >= s->least;
+    return written < 0 || (uint64_t)written >= s->least;
 }
 
 /* More are no error: the engine may count rows twice when it repeats a part of its work. */
-void table_require_rows(const struct table *t, const struct step *s, const struct statement *st)
+void table_require_rows(const struct table *t, const struct step *s, int64_t written)
 {
-    unsigned long long written = (unsigned long long)st->written;
+    unsigned long long batch = (unsigned long long)s->batch->number,
+                       rows = (unsigned long long)written;
+    char *way_out =
+        s->version < 0
+            ? mem_strdup("the next start applies them again")
+            : mem_printf("find out why, and run RESTORE TABLE %s TO VERSION AS OF %lld: then the "
+                         "next start applies them again",
+                         t->name, (long long)s->version);
 
-    if (!table_has_rows(s, st))
+    if (!table_has_rows(s, written))
         fail(EX_DATAERR,
              "%s: the warehouse says that it wrote %llu rows, and %llu are staged (batch %llu, "
-             "statement %s): the next start applies them again; if it says the same, look that "
-             "statement up in the history of queries",
-             t->name, written, (unsigned long long)s->least, (unsigned long long)s->batch->number,
-             st->id);
-    if (st->written >= 0 && written > s->most)
+             "statement %s): %s",
+             t->name, rows, (unsigned long long)s->least, batch, s->statement ? s->statement : "-",
+             way_out);
+    if (written >= 0 && rows > s->most)
         msg_warn("%s: the warehouse says that it wrote %llu rows, and %llu are staged (batch %llu, "
                  "statement %s): see whether several rows have the same key",
-                 t->name, written, (unsigned long long)s->most,
-                 (unsigned long long)s->batch->number, st->id);
+                 t->name, rows, (unsigned long long)s->most, batch,
+                 s->statement ? s->statement : "-");
+    free(way_out);
 }
 
 static bool is_soft(const char *deletes)

@@ -40,6 +40,8 @@ struct table {
     bool fenced;    /* by this start; table_forget leaves that alone */
     bool no_marked; /* the same: marked rows were deleted, because deletes are hard now */
     bool enabled;   /* table_features_sql was just asked for */
+    bool made;      /* from rows, by the step at work: see declare.h */
+    unsigned declared;
     unsigned ncolumns, nproperties;
     struct load_column *columns; /* texts owned */
     struct property *properties;
@@ -65,6 +67,7 @@ void table_forget(struct table *t); /* what is known: it has to be asked again *
 void table_take_columns(struct table *t, const struct statement *s);
 void table_take_properties(struct table *t, const struct statement *s);
 const char *table_property(const struct table *t, const char *key); /* or NULL */
+void table_note_property(struct table *t, const char *key, const char *value);
 
 /* The change t->change was made: the table has columns and property like that. */
 void table_take_change(struct table *t);
@@ -81,11 +84,12 @@ enum table_owner table_owner(const struct table *t, const struct step *s);
  * exits with 78. */
 void table_require_mode(const struct table *t, const struct step *s);
 
-/* Whether the step's statement has written all that was staged, as far as the service says. */
-bool table_has_rows(const struct step *s, const struct statement *st);
+/* Whether the step's statement has written all that was staged: `written` is what the service says
+ * of it, -1 if it says nothing. */
+bool table_has_rows(const struct step *s, int64_t written);
 
 /* Exits with 65 if it has not. */
-void table_require_rows(const struct table *t, const struct step *s, const struct statement *st);
+void table_require_rows(const struct table *t, const struct step *s, int64_t written);
 
 /* Whether the table's deletes are of the other kind than the step's; and if so, whether it still
  * has rows that are only marked as deleted, which hard deletes do not know. */

@@ -3,11 +3,13 @@
 # the four programs say under --check, then a small table all the way: its snapshot, then changes of
 # all kinds and another column. After each, source and target are compared row by row.
 #
-# Settings as in pipeline.sh: PGHOST … or DATABASE_URL, DATABRICKS_HOST, DATABRICKS_HTTP_PATH (of a SQL
-# warehouse), DATABRICKS_TOKEN, CATALOG. Of the database, the role needs CREATE and REPLICATION; of the
-# catalog, the token's user needs USE CATALOG and CREATE SCHEMA. It uses a schema pgcdc_live_check on
-# both sides, a publication and a slot of that name, and a temporary state folder, and removes them at
-# the end, whatever happens. Wants the four programs in PATH, psql and python3.
+# Settings as in pipeline.sh: PGHOST … or DATABASE_URL, CATALOG, and for Databricks whatever dbx-load
+# takes from the environment or a profile, with a SQL warehouse, through which the target is read back.
+# To load by a cluster all the same: DBX_LOAD_OPTIONS='--cluster-id …'. Of the database, the role needs
+# CREATE and REPLICATION; of the catalog, who signs in needs USE CATALOG and CREATE SCHEMA. It uses a
+# schema pgcdc_live_check on both sides, a publication and a slot of that name, and a temporary state
+# folder, and removes them at the end, whatever happens. Wants the four programs in PATH, psql and
+# python3, and, to sign in by anything but a token, its package databricks-sdk.
 #
 # The exit code is that of the first step that failed.
 set -euo pipefail
@@ -29,7 +31,7 @@ pipeline() {
     pgcdc-read --slot $name --publication $name "$@" |
         cdc-batch |
         cdc-merge --catalog "$catalog" --volume "$catalog.$name.staging" |
-        dbx-load
+        dbx-load ${DBX_LOAD_OPTIONS-} # several words
 }
 
 replicate() {

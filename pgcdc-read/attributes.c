@@ -29,6 +29,7 @@ static const char sql[] =
     " (a.attlen & 65535)::bigint * 65536 + ascii(a.attalign::text) * 256 + a.attbyval::int,"
     " a.attnotnull, a.attisdropped,"
     " NOT a.attisdropped AND (a.attnum = ANY ($2::int2[]) OR NOT $3::bool AND a.attgenerated = ''),"
+    " obj_description(c.oid, 'pg_class'), col_description(c.oid, a.attnum),"
     " EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND i.indisprimary"
     "  AND i.indimmediate AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])),"
     " EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid AND i.indisreplident"
@@ -64,6 +65,8 @@ enum {
     NOTNULL,
     DROPPED,
     SENT,
+    TABLE_COMMENT,
+    COMMENT,
     PRIMARY,
     IDENTITY,
     XMIN,
@@ -83,6 +86,7 @@ static struct attribute take_attribute(const PGresult *r, int row, lsn_t lsn)
         .sent = field_truth(r, row, SENT),
         .primary = field_truth(r, row, PRIMARY),
         .identity = field_truth(r, row, IDENTITY),
+        .comment = field_text(r, row, COMMENT),
         .missing = field_text(r, row, MISSING_VALUE),
         .xmin = field_number(r, row, XMIN),
         .since = lsn,
@@ -101,6 +105,7 @@ static struct attributes *take_all(const PGresult *r, lsn_t lsn)
         lsn_parse(PQgetvalue(r, 0, LSN), &a->lsn);
     a->schema = field_text(r, 0, SCHEMA);
     a->name = field_text(r, 0, TABLE);
+    a->comment = field_text(r, 0, TABLE_COMMENT);
     a->identity = *PQgetvalue(r, 0, REPLIDENT);
     a->relfilenode = field_number(r, 0, RELFILENODE);
     a->primary = field_text(r, 0, KEY);
@@ -186,10 +191,12 @@ void attributes_free(struct attributes *a)
     for (unsigned i = 0; i < a->n; i++) {
         free(a->list[i].name);
         free(a->list[i].missing);
+        free(a->list[i].comment);
     }
     free(a->list);
     free(a->schema);
     free(a->name);
+    free(a->comment);
     free(a->primary);
     free(a);
 }

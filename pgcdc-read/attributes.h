@@ -21,6 +21,7 @@ struct attribute {
     bool sent;              /* pgoutput sends it */
     bool primary, identity; /* it is in the primary key; in the replica identity's index */
     char *missing;          /* struct column's */
+    char *comment;          /* the same */
     uint32_t xmin;
     lsn_t since; /* it is unchanged since this position, at least */
 };
@@ -30,6 +31,7 @@ struct attributes {
     bool exists;    /* false: the table is gone, and with it all that follows */
     bool unsettled; /* as a run before left them: its shape of the table was not prepared */
     char *schema, *name;
+    char *comment; /* or NULL */
     char identity; /* 'd', 'n', 'f', 'i' */
     uint32_t relfilenode;
     char *primary; /* which index is the primary key, and the version of its row; or NULL */

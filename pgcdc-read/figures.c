@@ -17,7 +17,7 @@ struct metric read_figures[READ_FIGURES + 1] = {
     [READ_SNAPSHOT_BYTES] = {"pgcdc_read_snapshot_bytes_total", NULL, METRIC_COUNTER,
                              "Bytes of rows of snapshots, as COPY has them."},
     [READ_RECEIVED_BYTES] = {"pgcdc_read_received_bytes_total", NULL, METRIC_COUNTER,
-                             "Bytes of the replication stream."},
+                             "Bytes of changes, as the server sends them."},
     [READ_RECONNECTS] = {"pgcdc_read_reconnects_total", NULL, METRIC_COUNTER,
                          "Times that the connection to the server was lost."},
     [READ_IN_PROGRESS] = {"pgcdc_read_transactions_in_progress", NULL, METRIC_GAUGE,

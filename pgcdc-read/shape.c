@@ -204,6 +204,7 @@ static bool complete(struct relation *r, const struct table *table, bool flagged
     if (hidden && (r->identity == 'd' || r->identity == 'i') &&
         ~r->unpublished & (OP_UPDATE | OP_DELETE))
         msg_die(EX_CONFIG, SHAPE_KEY_HIDDEN, r->schema, r->table);
+    r->comment = all->comment ? mem_strdup(all->comment) : NULL;
     for (unsigned i = 0; i < r->ncolumns; i++) {
         struct column *c = &r->columns[i];
         const struct attribute *a = attributes_find(all, c->attnum);
@@ -213,6 +214,7 @@ static bool complete(struct relation *r, const struct table *table, bool flagged
         if (a) {
             c->notnull = a->notnull;
             c->missing = a->missing ? mem_strdup(a->missing) : NULL;
+            c->comment = a->comment ? mem_strdup(a->comment) : NULL;
         }
         if (!flagged)
             c->key = all->exists ? primary : before && before->key;

@@ -75,7 +75,7 @@ def test_other_tables_do_not_wait_for_a_snapshot(load, catalog, rows, faults, st
         assert behind(load) == [1, 2, 3] and rows("u") == [(1, "one")]
         wait_for(lambda: "part-000005.parquet" not in staged(stream), 10, "the file of u goes")
         assert "part-000004.parquet" in staged(stream)
-        wait_for(lambda: state.value(load.state, "statement"), 10, "a snapshot is sent")
+        wait_for(lambda: state.statement(load.state), 10, "a snapshot is sent")
 
     stream = later(catalog)
     stream.batch(1, 120, 130, stream.step("t", [(5, None, 125), (1, "uno", 125)]))

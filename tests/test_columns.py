@@ -62,7 +62,8 @@ class Target:
             "columns": [[k, expression, text] for k, (expression, _, text) in values.items()],
         }
 
-    def change(self, shape, rows=(), at=None, defaults=None, snapshot=False, oid=OID, **more):
+    def change(self, shape, rows=(), at=None, defaults=None, snapshot=False, oid=OID, comments=(),
+               **more):  # fmt: skip
         """A batch that brings the table to a shape, {name: (attnum, type)}, and rows into it:
         tuples, None for no value. Its position is the next one unless it is given."""
         self.shape = shape
@@ -70,6 +71,9 @@ class Target:
         at = at or self.lsn
         columns = [[n, t, k] for n, (k, t) in shape.items()]
         columns += [[n, t, 0] for n, t in self.ours.items()]
+        for column in columns:  # comments by column, "" for the table's
+            column += [comments[column[0]]] if column[0] in comments else []
+        more |= {"comment": comments[""]} if "" in comments else {}
         files = []
         step = {
             "table": [self.catalog, "s", self.name], "source": f"public.{self.name}", "oid": oid,

@@ -236,7 +236,7 @@ def test_masked_column_arrives_masked(environment, database, catalog, warehouse,
 
 
 def test_airbyte_connection_is_continued_with_its_slot_and_views(
-    environment, database, catalog, warehouse
+    environment, database, catalog, warehouse, tmp_path
 ):
     """Airbyte has stopped somewhere; models find its columns in views, and nothing is missing."""
 
@@ -269,7 +269,14 @@ def test_airbyte_connection_is_continued_with_its_slot_and_views(
 
     run(environment, example / "pipeline.sh", "--once")
     views = [example / "views.py", "--catalog", catalog, "public.customer"]
-    shown, _ = run(environment, *views, "--print")
+    profile = {k: v for k, v in environment.items() if not k.startswith("DATABRICKS_")}
+    profile["DATABRICKS_CONFIG_FILE"] = str(tmp_path / "cfg")
+    (tmp_path / "cfg").write_text(
+        f"[DEFAULT]\nhost = {warehouse.api.host}\ntoken = {warehouse.api.token}\n"
+        f"http_path = /sql/1.0/warehouses/{warehouse.api.warehouse_id}\n",
+        encoding="ascii",
+    )
+    shown, _ = run(profile, *views, "--print")
     assert "51 rows" in shown and "1 rows by Airbyte" in shown
     assert query(model) == (types, airbytes)
     for _ in range(2):
@@ -294,9 +301,14 @@ def test_airbyte_connection_is_continued_with_its_slot_and_views(
 
 
 def test_live_check_goes_all_the_way_and_leaves_nothing(environment, database, catalog, warehouse):
+    """With a token that is refused, and as a service principal."""
     refused = {**environment, "DATABRICKS_TOKEN": "wrong"}
     _, errors = run(refused, EXAMPLES / "live-check.sh", code=78)
     assert "DATABRICKS_TOKEN" in errors
+    facts = warehouse.api.request("GET", "/_test/signin")
+    environment.pop("DATABRICKS_TOKEN")
+    environment["DATABRICKS_CLIENT_ID"] = facts["client_id"]
+    environment["DATABRICKS_CLIENT_SECRET"] = facts["client_secret"]
     output, _ = run(environment, EXAMPLES / "live-check.sh", timeout=120)
     assert output.count("rows equal") == 2 and "all of it works here" in output
     assert warehouse.api.rows(f"SHOW SCHEMAS IN `{catalog}`") == [["default"]]

@@ -4,6 +4,7 @@ it does it once, whatever happens in between."""
 import glob
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -525,6 +526,26 @@ def test_rows_that_the_warehouse_says_it_wrote(load, catalog, rows, staged):
     refused(load.run(stream.end()), 65, *words)
     words = ("wrote 0 rows, and 3 are staged",)  # they are there
     refused(load.run(later(catalog).end()), 65, *words)
+    assert state.position(load.state, "applied") == 120
+
+
+def test_appended_rows_that_are_missing_stay_an_error_until_the_table_is_restored(
+    load, catalog, rows, faults, warehouse
+):
+    ok(load.run(later(catalog).batch(1, 100, 101).end()))
+    stream = later(catalog)
+    step = stream.step("k", [(1, "once", 110), (2, "twice", 111)], key=())
+    faults({"sql": "^INSERT", "cut": "after", "count": 1})
+    stream.batch(1, 101, 120, {**step, "written": [3, 3]})
+    refused(load.run(stream.end()), 75, "start again")
+    wait_for(lambda: rows("k"), 60, "what was sent")
+    for _ in range(2):
+        result = load.run(later(catalog).end())
+        refused(result, 65, "`k`: the warehouse says that it wrote 2 rows, and 3 are staged", "RESTORE")
+    warehouse.api.query(re.search(r"RESTORE TABLE \S+ TO VERSION AS OF \d+", result[2])[0])
+    assert rows("k") == []
+    ok(load.run(later(catalog).end()))
+    assert rows("k") == [("1", "once"), ("2", "twice")]
     assert state.position(load.state, "applied") == 120
 
 

@@ -309,7 +309,7 @@ def test_statement_that_is_ended_by_somebody(load, service, faults, recovers, ho
     process = load.start()
     process.stdin.write(first("c").end().bytes())
     process.stdin.flush()
-    words = wait_for(lambda: state.value(load.state, "statement"), 10, "the statement's id")
+    words = wait_for(lambda: state.statement(load.state), 10, "the statement's id")
     if how == "canceled":
         service.warehouse.cancel(service.warehouse.get(words[3]))
     else:
@@ -317,6 +317,28 @@ def test_statement_that_is_ended_by_somebody(load, service, faults, recovers, ho
     _, err = process.communicate(timeout=10)
     refused((process.returncode, "", err.decode()), 75, "`t`", how)
     recovers()
+
+
+def test_table_whose_key_cannot_be_declared_is_loaded_all_the_same(load, service, faults):
+    faults({"sql": "PRIMARY KEY", "fail": {"sql_state": "0A000", "message": "[X] not here"}})
+    [line] = loads(load, service)
+    assert "warning: `c`.`s`.`t`: ALTER TABLE" in line and "ADD PRIMARY KEY (`id`): [X] not here" in line
+
+
+def test_key_is_declared_after_a_kill(load, service, faults):
+    """The table is there, with its rows, and what was declared of it is not known."""
+    faults({"sql": "PRIMARY KEY", "pending": 30, "count": 1})
+    process = load.start()
+    process.stdin.write(first("c").end().bytes())
+    process.stdin.flush()
+    wait_for(lambda: service.statements("ALTER TABLE `c`.`s`.`t` ADD"), 10, "the key")
+    process.kill()
+    process.communicate()
+    for statement in service.statements("ALTER TABLE"):
+        service.warehouse.cancel(statement)
+    ok(load.run(later("c").end()))
+    assert len(sent(service, "CREATE TABLE")) == 1
+    assert sent(service, "ALTER TABLE `c`.`s`.`t` ADD PRIMARY KEY (`id`)")
 
 
 def test_result_that_is_closed_is_asked_for_again(load, service, faults):
@@ -364,13 +386,25 @@ def test_cluster_that_does_not_take_a_setting(load, service, faults, recovers, s
     recovers()
 
 
+def test_files_of_others_stay(load, service):
+    loads(load, service)
+    root = "/Volumes/c/pgcdc_internal/staging/"
+    for path in ("pipe/notes.txt", "pipe2/run/part-000001.parquet", "part-000001.parquet"):
+        real = service.engine.catalog.real_path(root + path)
+        os.makedirs(os.path.dirname(real), exist_ok=True)
+        with open(real, "w", encoding="ascii") as file:
+            file.write("x")
+    ok(load.run(later("c").end()))
+    assert len(service.files("part-")) == 2 and len(service.files("notes")) == 1
+
+
 def test_staged_file_that_is_gone(load, service, faults):
     stream = first("c")
     faults({"sql": "^CREATE", "pending": 2, "count": 1})
     process = load.start()
     process.stdin.write(stream.end().bytes())
     process.stdin.flush()
-    wait_for(lambda: state.value(load.state, "statement"), 10, "the statement's id")
+    wait_for(lambda: state.statement(load.state), 10, "the statement's id")
     [part] = service.files("part-")
     os.rename(part, part + ".away")
     _, err = process.communicate(timeout=20)

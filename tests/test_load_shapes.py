@@ -97,6 +97,7 @@ def use_everything(sdk, service):
     facts = {"cluster_id": cluster, "context_id": context}
     commands.execute_and_wait(**facts, command="SELECT 1", language=Language.SQL)
     commands.destroy(cluster, context)
+    sdk.current_user.me()
 
 
 def test_requests_are_those_of_the_sdk(service, environment, tmp_path):
@@ -116,7 +117,7 @@ def test_requests_are_those_of_the_sdk(service, environment, tmp_path):
     process = load.start()
     process.stdin.write(first("c").end().bytes())
     process.stdin.flush()
-    wait_for(lambda: state.value(load.state, "statement"), 20, "the statement's id")
+    wait_for(lambda: state.statement(load.state), 20, "the statement's id")
     process.send_signal(signal.SIGKILL)
     process.communicate()
     ok(load.run(later("c").end()))
@@ -124,6 +125,14 @@ def test_requests_are_those_of_the_sdk(service, environment, tmp_path):
     properties.update({f"a{i}": str(i) for i in range(1100)})
     ok(load.run(later("c").snapshot(1, "t", 200, [(1, "one", 200)], attempt=2).end()))
     load.run(b"", "--check")  # SELECT has no rows there
+
+    # a right that is missing: to whom it is to be granted is asked, for a token says nothing of it
+    service.faults.replace([{"sql": "^CREATE", "fail": {"sql_state": "42501"}}])
+    token = {"DATABRICKS_TOKEN": service.signin.token, "DATABRICKS_CLIENT_ID": ""}
+    os.mkdir(tmp_path / "c")
+    load = Load(tmp_path / "c", {**load.environment, **token, "DATABRICKS_CLIENT_SECRET": ""})
+    assert load.run(first("e").end())[0] == 78
+    service.faults.replace([])
 
     # a cluster, stopped at first
     service.cluster.stop()
@@ -135,7 +144,7 @@ def test_requests_are_those_of_the_sdk(service, environment, tmp_path):
     assert {path for _, path in sent} >= {
         "/oidc/v1/token", "/api/2.0/sql/statements/ID/cancel", "/api/2.0/sql/warehouses/ID",
         "/api/2.0/sql/statements/ID/result/chunks/N", "/api/2.1/clusters/start",
-        "/api/1.2/contexts/destroy", "/api/1.2/commands/status", "/api/2.0/fs/directories/PATH",
+        "/api/2.0/preview/scim/v2/Me", "/api/1.2/contexts/destroy", "/api/1.2/commands/status", "/api/2.0/fs/directories/PATH",
     }  # fmt: skip
     for kind, (query, headers, body) in sent.items():
         if kind[1] == "/oidc/.well-known/oauth-authorization-server":

@@ -76,6 +76,55 @@ def test_table_properties_that_are_refused(tmp_path, options, word):
     assert code == 64 and err.startswith("dbx-load: error: --table-properties") and word in err
 
 
+def test_what_is_declared_goes_into_the_properties_of_a_new_table(made):
+    columns = [["k", "INT", 3, "it's the key's"], ["n", "INT", 4, ""]]
+    sql = made(["id", "k"], columns)
+    assert """'pgcdc.key' = '["id","k"]', 'pgcdc.comments' = '{"k":""" in sql
+
+
+def test_nothing_is_declared_of_a_table_without_key_and_comments(made):
+    sql = made([], [])
+    assert "pgcdc.comments" not in sql and "pgcdc.key" not in sql
+
+
+def test_key_and_comments_are_declared_and_follow_the_source(make, warehouse):
+    """A key is a primary key of columns that are NOT NULL, but while one of them is altered. What
+    people say of a column stays, until the source says something else."""
+    t = make(key=("id",))
+
+    def key():
+        facts = warehouse.api.request("GET", "/_test/keys")[f"{t.catalog}.s.{t.name}".lower()]
+        return facts["primary_key"], sorted(facts["not_null"])
+
+    def comments():
+        described = warehouse.api.rows(f"DESCRIBE TABLE EXTENDED {t.table}")
+        at = [row[0] for row in described].index("")
+        table = [value for name, value, _ in described[at:] if name == "Comment"]
+        return {name: text for name, _, text in described[:at] if text}, table
+
+    shape = {**ID, "v": (2, "STRING"), "w": (3, "STRING")}
+    said = {"": "it's t", "id": "${id}", "w": "w\n"}
+    t.change(shape, [("1", "a", None)], comments=said).loaded()
+    assert key() == (["id"], ["id"])
+    assert comments() == ({"id": "${id}", "w": "w\n"}, ["it's t"])
+
+    warehouse.api.query(f"ALTER TABLE {t.table} ALTER COLUMN w COMMENT 'mine'")
+    warehouse.api.query(f"ALTER TABLE {t.table} ALTER COLUMN v COMMENT 'mine'")
+    t.key = ("nr", "v")
+    shape = {"nr": (1, "BIGINT"), "v": (2, "STRING"), "w": (3, "STRING")}
+    t.open().change(shape, [("2", "b", None)], comments={"w": "w\n", "nr": "${id}"}).loaded()
+    assert key() == (["nr", "v"], ["nr", "v"])
+    assert comments() == ({"nr": "${id}", "v": "mine", "w": "mine"}, [""])
+
+    before = len(warehouse.api.rows(f"DESCRIBE HISTORY {t.table}"))
+    t.open().change(shape, [("3", "c", None)], comments={"w": "w\n", "nr": "${id}"}).loaded()
+    assert len(warehouse.api.rows(f"DESCRIBE HISTORY {t.table}")) == before + 1
+    t.key = ("v",)
+    t.open().change({"v": (2, "STRING"), "w": (3, "STRING")}, [("d", "d")], dropped="drop").loaded()
+    assert key() == (["v"], ["v"])
+    assert t.rows("v, w") == [("a", None), ("b", None), ("c", None), ("d", "d")]
+
+
 def test_a_column_of_the_key_is_dropped(make):
     """Databricks refuses to drop a column that a table is clustered by, and Delta Lake is lost."""
     t = make(key=("id", "k"))

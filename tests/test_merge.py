@@ -198,6 +198,21 @@ def added(oid=9, key=True, mode="merge", **more):
     )
 
 
+def test_comments_of_the_source_go_with_each_step():
+    def table(comment, of_column):
+        more = {"comment": of_column} if of_column else {}
+        columns = [column(1, "id", "integer", key=True), column(2, "v", "text", **more)]
+        return relation(9, "public", "t", columns, **({"comment": comment} if comment else {}))
+
+    define = ["define", 9]
+    output = convert(
+        [start(), table("a table", "a v"), define, BATCH, table(None, "a w"), define, BATCH, END]
+    )
+    steps = [load["steps"][0] for load in output.loads]
+    assert [step.get("comment") for step in steps] == ["a table", None]
+    assert [step["columns"][1] for step in steps] == [["v", "STRING", 2, "a v"], ["v", "STRING", 2, "a w"]]
+
+
 def test_older_rows_get_the_defaults_of_columns_that_are_new_in_the_run():
     table, bag, log = added(), added(8, key=False), added(7, mode="append")
     defines = [["define", 9], ["define", 8], ["define", 7]]

@@ -262,6 +262,21 @@ def test_a_changed_shape_is_announced_before_its_rows(database, slot, table):
             assert len(frame[4]) == known
 
 
+def test_comments_are_told_with_the_shape(database, slot, table):
+    def told(reader):
+        definition = reader.of("relation")[-1][4]
+        return [definition.get("comment"), *(c.get("comment") for c in definition["columns"])]
+
+    database.execute("COMMENT ON TABLE t IS 'a table'", "COMMENT ON COLUMN t.v IS 'it''s v'")
+    with Reader(database.conninfo, slot) as reader:
+        reader.wait_frames("checkpoint")
+        database.execute("COMMENT ON TABLE t IS NULL", "COMMENT ON COLUMN t.id IS 'key'")
+        assert told(reader) == ["a table", None, "it's v"]
+        database.execute("ALTER TABLE t ADD n int", "INSERT INTO t VALUES (7, 'x', 7)")
+        reader.wait_checkpoint(database.lsn())
+        assert told(reader) == [None, "key", "it's v", None]
+
+
 def test_snapshot_never_and_only(database, slot, table):
     with Reader(database.conninfo, slot, "--snapshot", "never") as reader:
         database.execute("INSERT INTO t VALUES (3, 'three')")

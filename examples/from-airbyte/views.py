@@ -5,8 +5,8 @@
     views.py --catalog workspace --print public.customer     # changes nothing
 
 The view public.customer shows the copy pgcdc_public.customer; Airbyte's table becomes
-public.customer_airbyte. It can be run again. Signs in with DATABRICKS_TOKEN. What was granted on the
-table is not granted on the view.
+public.customer_airbyte. It can be run again. Signs in as dbx-load does, on a SQL warehouse; all but a
+token needs the Python package databricks-sdk. What was granted on the table is not granted on the view.
 
 Columns have the types that pgcdc gives them: INT, say, where Airbyte has BIGINT, FLOAT for its
 DECIMAL(38,10), ARRAY for its JSON. New ones appear in the view by themselves. The others are:

@@ -1,8 +1,11 @@
 """The Statement Execution API, for reading a target back: independent of the programs under test.
 
-It speaks to whatever DATABRICKS_HOST names, with DATABRICKS_TOKEN and DATABRICKS_WAREHOUSE_ID (or
-DATABRICKS_HTTP_PATH). Only the standard library is used.
+It speaks to the SQL warehouse that the settings of dbx-load name. With DATABRICKS_HOST and
+DATABRICKS_TOKEN it needs the standard library only; everything else that dbx-load signs in with,
+service principals and profiles, it leaves to the official databricks-sdk.
 """
+
+import configparser
 
 import json
 import os
@@ -29,31 +32,61 @@ def literal(text):
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("$", "\\u0024") + "'"
 
 
+def _profile_path(config):
+    """The http_path of the profile that the SDK has read: a key of dbx-load's own."""
+    profiles = configparser.ConfigParser(default_section="", interpolation=None)
+    profiles.read(os.path.expanduser(config.config_file or "~/.databrickscfg"))
+    return profiles.get(config.profile or "DEFAULT", "http_path", fallback="")
+
+
+def _sign_in():
+    """What the SDK makes of environment and profile: host, signature, warehouse, HTTP path."""
+    if os.environ.get("SSL_CERT_FILE"):
+        os.environ.setdefault("REQUESTS_CA_BUNDLE", os.environ["SSL_CERT_FILE"])
+    try:
+        from databricks.sdk.core import Config  # pylint: disable=import-outside-toplevel
+    except ImportError as error:
+        raise Error(
+            "set DATABRICKS_HOST and DATABRICKS_TOKEN, or, for other ways to sign in, install"
+            " databricks-sdk (pip install databricks-sdk)"
+        ) from error
+    try:
+        config = Config()
+        config.authenticate()
+    except Exception as error:
+        raise Error(f"signing in: {error}") from error
+    return config.host, config.authenticate, config.warehouse_id, _profile_path(config)
+
+
 class Warehouse:
-    def __init__(self, host, token, warehouse_id):
+    def __init__(self, host, token, warehouse_id, authenticate=None):
         self.host = host if "://" in host else "https://" + host
         self.token = token
         self.warehouse_id = warehouse_id
+        self.signature = authenticate or (lambda: {"Authorization": f"Bearer {token}"})
 
     @classmethod
     def from_environment(cls, environment=None):
         environment = os.environ if environment is None else environment
-        path = environment.get("DATABRICKS_HTTP_PATH", "")
-        warehouse_id = environment.get("DATABRICKS_WAREHOUSE_ID") or path.rpartition("/")[2]
+        path, authenticate = environment.get("DATABRICKS_HTTP_PATH", ""), None
+        warehouse_id = environment.get("DATABRICKS_WAREHOUSE_ID")
         host, token = environment.get("DATABRICKS_HOST"), environment.get("DATABRICKS_TOKEN")
-        if not (host and token and warehouse_id):
-            raise Error("DATABRICKS_HOST, DATABRICKS_TOKEN and DATABRICKS_WAREHOUSE_ID must be set")
-        return cls(host, token, warehouse_id)
+        others = "DATABRICKS_CLIENT_ID", "DATABRICKS_AUTH_TYPE", "DATABRICKS_CONFIG_PROFILE"
+        if not (host and token) or any(environment.get(name) for name in others):
+            host, authenticate, in_profile, profile_path = _sign_in()
+            if not (warehouse_id or path):
+                warehouse_id, path = in_profile, profile_path
+        warehouse_id = warehouse_id or path.rpartition("/warehouses/")[2]
+        if not warehouse_id:
+            raise Error("a SQL warehouse is needed: set DATABRICKS_WAREHOUSE_ID")
+        return cls(host, token, warehouse_id, authenticate)
 
     def request(self, method, path, body=None):
         request = urllib.request.Request(
             self.host.rstrip("/") + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={
-                "Authorization": f"Bearer {self.token}",
-                "Content-Type": "application/json",
-            },
+            headers={**self.signature(), "Content-Type": "application/json"},
         )
         try:
             with urllib.request.urlopen(request, timeout=120) as reply:

@@ -107,7 +107,7 @@ class Stream:
         return [f"(SELECT f.* FROM ({paths}) AS f CROSS JOIN parquet.`", "` AS p WHERE p._permit = 1)"]
 
     def properties(self, name, columns, relation, batch=None):
-        numbered = {str(attnum): column for column, _, attnum in columns if attnum}
+        numbered = {str(attnum): column for column, _, attnum, *_ in columns if attnum}
         found = {
             "pgcdc.pipeline": self.pipeline,
             "pgcdc.source": "7000/db",
@@ -218,7 +218,7 @@ class Load:
         process = self.start()
         process.stdin.write(stream.end().bytes())
         process.stdin.flush()
-        wait_for(lambda: state.value(self.state, "statement"), 30, "the statement's id")
+        wait_for(lambda: state.statement(self.state), 30, "the statement's id")
         process.kill()
         process.communicate()
 

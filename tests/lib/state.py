@@ -50,3 +50,8 @@ def holds(folder, end):
     have = {values[0]: int(values[1]) for key, values in load if key == "snapshot"}
     wanted = [values for key, values in read(folder, "read") if key == "table"]
     return all(have.get(oid, 0) >= int(attempt) for oid, attempt, *_ in wanted)
+
+
+def statement(folder):
+    """The line with the id of a statement that was sent for a step."""
+    return value(folder, "statement") or value(folder, "shaping")

@@ -94,8 +94,8 @@ static void test_a_plain_batch_gets_a_plain_merge(void **state)
 {
     (void)state;
     struct staged *s = begin("it", 1);
-    staged_bound(s, &s->shape->columns[0].parquet, &(union parquet_value){.i = -5});
-    staged_bound(s, &s->shape->columns[0].parquet, &(union parquet_value){.i = 7});
+    staged_bound(s, 0, &s->shape->columns[0].parquet, &(union parquet_value){.i = -5});
+    staged_bound(s, 0, &s->shape->columns[0].parquet, &(union parquet_value){.i = 7});
     assert_string_equal(
         change(s),
         "MERGE INTO `cat`.`Sch`.`t``ab` AS t\n"
@@ -174,7 +174,7 @@ static void test_a_truncate_voids_what_came_before(void **state)
     (void)state;
     struct staged *s = begin("it", 1);
     staged_set_unchanged(s, 2);
-    staged_bound(s, &s->shape->columns[0].parquet, &(union parquet_value){.i = 1});
+    staged_bound(s, 0, &s->shape->columns[0].parquet, &(union parquet_value){.i = 1});
     staged_clear(s, &(struct staged_position){500, 3, 0});
     change(s);
     assert_false(has("1.parquet"));
@@ -183,7 +183,7 @@ static void test_a_truncate_voids_what_came_before(void **state)
     assert_int_equal(count("`?`"), 1);
 
     staged_add_file(s, mem_strdup("2.parquet"));
-    staged_bound(s, &s->shape->columns[0].parquet, &(union parquet_value){.i = 2});
+    staged_bound(s, 0, &s->shape->columns[0].parquet, &(union parquet_value){.i = 2});
     change(s);
     assert_true(has("2.parquet") && has("NOT MATCHED BY SOURCE"));
     assert_true(has("BETWEEN 2 AND 2")); /* not of what is void */
@@ -236,14 +236,32 @@ static void test_bounds_of_texts_are_quoted_and_short(void **state)
     (void)state;
     struct staged *s = begin("tt", 1);
     const struct parquet_column *c = &s->shape->columns[0].parquet;
-    staged_bound(s, c, &(union parquet_value){.bytes = {"it's\\", 5}});
+    staged_bound(s, 0, c, &(union parquet_value){.bytes = {"it's\\", 5}});
     change(s);
     assert_true(has("BETWEEN 'it\\'s\\\\' AND 'it\\'s\\\\'"));
     char text[200];
     memset(text, 'x', sizeof text);
-    staged_bound(s, c, &(union parquet_value){.bytes = {text, sizeof text}});
+    staged_bound(s, 0, c, &(union parquet_value){.bytes = {text, sizeof text}});
     change(s);
     assert_false(has("BETWEEN"));
+}
+
+static void test_bounds_of_four_key_columns(void **state)
+{
+    (void)state;
+    struct staged *s = begin("iiiii", 5);
+    s->shape->columns[1].parquet = (struct parquet_column){
+        .type = PARQUET_DECIMAL, .shape = PARQUET_SCALAR, .precision = 5, .scale = 2};
+    s->shape->columns[2].parquet.type = PARQUET_DOUBLE;
+    s->shape->columns[3].parquet.type = PARQUET_TIMESTAMP;
+    for (unsigned i = 0; i < 5; i++)
+        staged_bound(s, i, &s->shape->columns[i].parquet, &(union parquet_value){.decimal = 7});
+    staged_bound(s, 1, &s->shape->columns[1].parquet, &(union parquet_value){.decimal = -12345});
+    change(s);
+    assert_true(
+        has(" AND t.`n1` BETWEEN 7 AND 7 AND t.`n2` BETWEEN CAST('-123.45' AS DECIMAL(5,2)) "
+            "AND CAST('0.07' AS DECIMAL(5,2)) AND t.`n4` BETWEEN timestamp_micros(7) AND "
+            "timestamp_micros(7)\n"));
 }
 
 static void test_a_new_table_is_made_from_all_that_is_staged(void **state)
@@ -273,11 +291,15 @@ static void test_how_much_a_statement_writes(void **state)
     s->first_file = 1;
     assert_writes(s, true, 4, 4);
     s->nearlier = 1; /* some of them are only keys */
-    assert_writes(s, true, 0, SQL_ANY);
+    assert_writes(s, true, 4, 4);
     s->nearlier = 0;
     tear_down(NULL);
     set_up(NULL);
     s = begin("it", 0);
+    s->added = 9; /* copies of one row */
+    assert_writes(s, false, 9, 9);
+    assert_writes(s, true, 9, 9);
+    s->removes = true;
     assert_writes(s, false, 0, SQL_ANY);
     assert_writes(s, true, 0, SQL_ANY);
 }
@@ -298,6 +320,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_rows_without_a_key_are_inserted_where_that_is_enough,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_every_statement_reads_the_permit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_bounds_of_four_key_columns, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bounds_of_texts_are_quoted_and_short, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_a_new_table_is_made_from_all_that_is_staged, set_up,

@@ -20,6 +20,7 @@ from pyspark.sql import types as T
 
 from . import names
 from .catalog import Catalog
+from .constraints import Constraints
 from .errors import SqlError, no_such_catalog
 
 # Statements of tests are small and many: planning and class loading are what they wait for, not
@@ -87,6 +88,7 @@ class Engine:
         self._makers: collections.Counter[Path] = collections.Counter()  # CREATE TABLEs under way
         self._makers_lock = threading.Lock()
         self.catalog = Catalog(root, self._spark.sql)
+        self.constraints = Constraints()
         self.catalog.register_all()
 
     def run(self, job: str, sql: str, catalog: str, schema: str) -> Result:
@@ -108,7 +110,7 @@ class Engine:
         self._spark.stop()
 
     def _run(self, job: str, sql: str, catalog: str, schema: str) -> Result:
-        handled = self.catalog.run(sql, catalog, schema)
+        handled = self.constraints.run(sql, catalog, schema) or self.catalog.run(sql, catalog, schema)
         if isinstance(handled, tuple):
             columns, rows = handled
             return Result([_column(i, n, T.StringType()) for i, n in enumerate(columns)], rows)

@@ -64,6 +64,7 @@ def serve(folder: Path, port: int, jars: Path, conf: dict[str, str], starter: so
     warehouse = Warehouse(spark)
     signin = SignIn()
     app = application(warehouse, Cluster(spark), Files(spark.catalog), signin, Faults())
+    app.add(spark.constraints.routes())
     server = Server(port, app, log)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     _write_environment(folder, server.server_address[1], signin.token, warehouse.id)
