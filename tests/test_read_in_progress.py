@@ -146,6 +146,7 @@ def test_random_transactions(source, slot, sessions, seed):
         assert live.stop() == 0
     assert live.said == ""
     frames = assert_same(source, slot, 10)
+    assert frames == read(source, slot, WHOLE, "--fetch", "sql")
     assert without(essence(live), "relation") == without(frames, "relation")
     for table in TABLES:
         assert source_rows(source, f"SELECT * FROM {table}") == stream_rows(live, f"public.{table}")
