@@ -8,6 +8,7 @@
 #include "msg.h"
 #include "out.h"
 #include "part.h"
+#include "row.h"
 #include "snapshot.h"
 
 struct batcher {
@@ -197,16 +198,22 @@ static struct table *frame_table(struct batcher *b, struct frame *f)
     return t;
 }
 
-/* The position of a change, which must be one of the transaction that is being read. */
-static struct position frame_position(const struct batcher *b, struct frame *f)
+/* The position of a change in the transaction that is being read, which must be its LSN. */
+static struct position position(const struct batcher *b, const struct frame *f, lsn_t lsn,
+                                uint64_t seq)
 {
-    struct position at = {.lsn = frame_uint(f), .seq = frame_uint(f), .time = b->commit_time};
-
     if (!b->in_transaction)
         frame_bad(f, "a change outside of a transaction");
-    if (at.lsn != b->commit_lsn)
+    if (lsn != b->commit_lsn)
         frame_bad(f, "a change has another LSN than its transaction");
-    return at;
+    return (struct position){.lsn = lsn, .seq = seq, .time = b->commit_time};
+}
+
+static struct position frame_position(const struct batcher *b, struct frame *f)
+{
+    lsn_t lsn = frame_uint(f);
+
+    return position(b, f, lsn, frame_uint(f));
 }
 
 static struct fold *fold_of(struct batcher *b, const struct table *t)
@@ -237,14 +244,13 @@ static void take_snapshot_row(struct batcher *b, struct frame *f, const struct t
 
     if (one->lsn != lsn)
         frame_bad(f, "a row of another snapshot than the open one");
-    struct mp values = frame_any(f);
-    const char *bad = fold_whole_row(&b->fold, t, values);
+    const char *bad = fold_whole_row(&b->fold, t, f->body);
     if (bad)
         frame_bad(f, bad);
     if (whole)
-        snapshot_row(&b->snapshots, one, t, values);
+        snapshot_row(&b->snapshots, one, t, b->fold.row->raw);
     else
-        snapshot_keep(&b->snapshots, one, values);
+        snapshot_keep(&b->snapshots, one, b->fold.row->raw);
     batch_figures[BATCH_SNAPSHOT_ROWS].value++;
     if (one->gathered >= b->limits.rows)
         write_snapshot_part(b, one);
@@ -255,15 +261,14 @@ static void take_snapshot_row(struct batcher *b, struct frame *f, const struct t
 static void take_insert(struct batcher *b, struct frame *f)
 {
     struct table *t = frame_table(b, f);
-    struct frame peek = *f;
-    lsn_t lsn = frame_uint(&peek);
+    lsn_t lsn = frame_uint(f);
+    uint64_t seq = frame_uint(f);
 
-    if (frame_uint(&peek) == 0) {
-        take_snapshot_row(b, &peek, t, lsn, true);
-        return;
-    }
-    struct position at = frame_position(b, f);
-    folded(b, f, BATCH_INSERTS, fold_insert(fold_of(b, t), t, at, frame_any(f)));
+    if (seq)
+        folded(b, f, BATCH_INSERTS,
+               fold_insert(fold_of(b, t), t, position(b, f, lsn, seq), f->body));
+    else
+        take_snapshot_row(b, f, t, lsn, true);
 }
 
 static void take_keep(struct batcher *b, struct frame *f)
@@ -289,9 +294,8 @@ static void take_update(struct batcher *b, struct frame *f)
 {
     struct table *t = frame_table(b, f);
     struct position at = frame_position(b, f);
-    struct mp values = frame_any(f);
 
-    folded(b, f, BATCH_UPDATES, fold_update(fold_of(b, t), t, at, values, frame_any(f)));
+    folded(b, f, BATCH_UPDATES, fold_update(fold_of(b, t), t, at, f->body));
 }
 
 static void take_delete(struct batcher *b, struct frame *f)
@@ -299,7 +303,7 @@ static void take_delete(struct batcher *b, struct frame *f)
     struct table *t = frame_table(b, f);
     struct position at = frame_position(b, f);
 
-    folded(b, f, BATCH_DELETES, fold_delete(fold_of(b, t), t, at, frame_any(f)));
+    folded(b, f, BATCH_DELETES, fold_delete(fold_of(b, t), t, at, f->body));
 }
 
 static void take_truncate(struct batcher *b, struct frame *f)

@@ -194,7 +194,7 @@ const char *fold_insert(struct fold *f, struct table *t, struct position at, str
     if ((bad = row_open(f->row, values, t->shape->ncolumns)) ||
         (bad = key_of(&f->key, &f->key_bytes, t, f->row, NULL)) || (bad = advance(f, t, at)))
         return bad;
-    t->kind->insert(f, t, at);
+    t->kind->insert(f, t);
     return NULL;
 }
 
@@ -203,16 +203,15 @@ static bool same_key(struct mp a, struct mp b)
     return mp_size(a) == mp_size(b) && !memcmp(a.p, b.p, mp_size(a));
 }
 
-const char *fold_update(struct fold *f, struct table *t, struct position at, struct mp values,
-                        struct mp old)
+const char *fold_update(struct fold *f, struct table *t, struct position at, struct mp rows)
 {
     const struct row *o = f->old;
     struct mp_token token;
-    struct mp peek = old;
     const char *bad;
 
-    if ((bad = can_change_rows(t)) || (bad = row_open(f->row, values, t->shape->ncolumns)))
+    if ((bad = can_change_rows(t)) || (bad = row_open(f->row, rows, t->shape->ncolumns)))
         return bad;
+    struct mp old = {f->row->raw.end, rows.end}, peek = old;
     if (mp_next(&peek, &token) == 1 && token.type == MP_NIL) {
         if (t->keyless)
             return "an update in a table without a key needs the old row";
@@ -223,7 +222,7 @@ const char *fold_update(struct fold *f, struct table *t, struct position at, str
     }
     if ((bad = key_of(&f->key, &f->key_bytes, t, f->row, o)) || (bad = advance(f, t, at)))
         return bad;
-    t->kind->update(f, t, at, o, o && !same_key(f->old_key, f->key));
+    t->kind->update(f, t, o, o && !same_key(f->old_key, f->key));
     return NULL;
 }
 
@@ -234,7 +233,7 @@ const char *fold_delete(struct fold *f, struct table *t, struct position at, str
     if ((bad = can_change_rows(t)) || (bad = row_open(f->old, old, t->shape->ncolumns)) ||
         (bad = key_of(&f->key, &f->key_bytes, t, f->old, NULL)) || (bad = advance(f, t, at)))
         return bad;
-    t->kind->remove(f, t, at);
+    t->kind->remove(f, t);
     return NULL;
 }
 
@@ -243,7 +242,7 @@ const char *fold_truncate(struct fold *f, struct table *t, struct position at)
     const char *bad = advance(f, t, at);
 
     if (!bad)
-        t->kind->truncate(f, t, at);
+        t->kind->truncate(f, t);
     return bad;
 }
 

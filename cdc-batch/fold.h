@@ -49,16 +49,17 @@ struct table *fold_table(struct fold *f, uint32_t oid);
 struct table *fold_shape(struct fold *f, struct relation *shape, struct mp definition);
 
 /*
- * The changes. Rows are `values` of cdc-stream(5), whole objects; old may be nil. They return NULL,
- * or why the change cannot be right; then nothing was folded.
+ * The changes. Rows are `values` of cdc-stream(5); what is behind them is left alone. Of an update,
+ * rows are the new one and behind it the old one, or nil. They return NULL, or why the change
+ * cannot be right; then nothing was folded.
  */
 const char *fold_insert(struct fold *f, struct table *t, struct position at, struct mp values);
-const char *fold_update(struct fold *f, struct table *t, struct position at, struct mp values,
-                        struct mp old);
+const char *fold_update(struct fold *f, struct table *t, struct position at, struct mp rows);
 const char *fold_delete(struct fold *f, struct table *t, struct position at, struct mp old);
 const char *fold_truncate(struct fold *f, struct table *t, struct position at);
 
-/* Whether values are a row of the table with nothing unchanged; NULL, or what is wrong. */
+/* Opens a row of the table that must have nothing unchanged; it is in f->row then. NULL, or what is
+ * wrong. */
 const char *fold_whole_row(struct fold *f, const struct table *t, struct mp values);
 
 /* Bytes that the part takes. */

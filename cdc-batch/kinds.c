@@ -38,7 +38,7 @@ void kinds_pack_key(msgpack_packer *pk, const struct table *t, struct mp key, bo
     }
 }
 
-void kinds_void(struct fold *f, struct table *t, struct position at)
+void kinds_void(struct fold *f, struct table *t)
 {
     batch_figures[BATCH_FOLDED].value += t->nnets;
     f->rows -= t->nnets;
@@ -47,7 +47,7 @@ void kinds_void(struct fold *f, struct table *t, struct position at)
     t->nnets = 0;
     t->group = nets_group(&f->nets); /* the keys begin anew */
     t->cleared = true;
-    t->clear = at;
+    t->clear = t->last;
 }
 
 struct mp kinds_built(const struct fold *f)
@@ -83,33 +83,31 @@ bool kinds_fill(struct fold *f, const struct row *old, const struct net *before)
 
 /* ------------------------------------------------------------------ without a key */
 
-static void add_copies(struct fold *f, struct table *t, struct mp key, struct position at,
-                       int64_t copies)
+static void add_copies(struct fold *f, struct table *t, struct mp key, int64_t copies)
 {
     struct net *n = kinds_net(f, t, key);
 
     n->kind = NET_COUNT;
-    n->at = at;
+    n->at = t->last;
     n->count += copies;
 }
 
-static void add_row(struct fold *f, struct table *t, struct position at)
+static void add_row(struct fold *f, struct table *t)
 {
-    add_copies(f, t, f->key, at, 1);
+    add_copies(f, t, f->key, 1);
 }
 
-static void change_row(struct fold *f, struct table *t, struct position at, const struct row *old,
-                       bool moves)
+static void change_row(struct fold *f, struct table *t, const struct row *old, bool moves)
 {
     (void)old;
     (void)moves;
-    add_copies(f, t, f->old_key, at, -1);
-    add_copies(f, t, f->key, at, 1);
+    add_copies(f, t, f->old_key, -1);
+    add_copies(f, t, f->key, 1);
 }
 
-static void remove_row(struct fold *f, struct table *t, struct position at)
+static void remove_row(struct fold *f, struct table *t)
 {
-    add_copies(f, t, f->key, at, -1);
+    add_copies(f, t, f->key, -1);
 }
 
 const struct kind kind_multiset = {add_row, change_row, remove_row, kinds_void};

@@ -14,7 +14,7 @@ const char *row_open(struct row *r, struct mp values, unsigned n)
 {
     struct mp_token t;
 
-    r->raw = values;
+    r->raw.p = values.p;
     if (mp_next(&values, &t) != 1 || t.type != MP_ARRAY)
         return "a row has to be an array";
     if (t.len != n)
@@ -41,6 +41,7 @@ const char *row_open(struct row *r, struct mp values, unsigned n)
             return "a value has to be a string, nil or unchanged";
         }
     }
+    r->raw.end = values.p;
     return NULL;
 }
 

@@ -21,11 +21,12 @@ struct cell {
 struct row {
     unsigned n, room;
     bool unchanged; /* one of the cells at least is */
-    struct mp raw;  /* the array that was opened */
+    struct mp raw;  /* the array that was opened, without what is behind it */
     struct cell *cells;
 };
 
-/* Opens `values` of cdc-stream(5), which must have n columns. NULL, or what is wrong with it. */
+/* Opens `values` of cdc-stream(5), which must have n columns; whatever is behind them is left
+ * alone. NULL, or what is wrong with it. */
 const char *row_open(struct row *r, struct mp values, unsigned n);
 void row_free(struct row *r);
 

@@ -188,7 +188,7 @@ int mp_skip(struct mp *c, size_t max, size_t *need)
         if (!left[depth]) {
             if (before > max)
                 return -1;
-            *c = at;
+            c->p = at.p;
             return 1;
         }
         int r = mp_next_any(&at, &t);

@@ -114,11 +114,6 @@ void frame_bad(const struct frame *f, const char *what)
             f->type, (unsigned long long)f->offset);
 }
 
-bool frame_is(const struct frame *f, const char *type)
-{
-    return !strcmp(f->type, type);
-}
-
 static void next(struct frame *f, struct mp_token *t)
 {
     if (mp_next(&f->body, t) != 1)
@@ -223,17 +218,6 @@ struct stream_out {
     msgpack_packer pk;
 };
 
-static int append(void *data, const char *bytes, size_t len)
-{
-    buf_add(data, bytes, len);
-    return 0;
-}
-
-void pack_into(msgpack_packer *pk, struct buf *b)
-{
-    msgpack_packer_init(pk, b, append);
-}
-
 struct stream_out *stream_out_new(int fd, bool json)
 {
     struct stream_out *out = mem_alloc(sizeof *out);
@@ -319,33 +303,6 @@ bool stream_flush(struct stream_out *out)
 bool stream_flush_some(struct stream_out *out)
 {
     return flush(out, false);
-}
-
-void pack_str_n(msgpack_packer *pk, const char *s, size_t len)
-{
-    msgpack_pack_str(pk, len);
-    msgpack_pack_str_body(pk, s, len);
-}
-
-void pack_str(msgpack_packer *pk, const char *s)
-{
-    pack_str_n(pk, s, strlen(s));
-}
-
-void pack_bin(msgpack_packer *pk, const void *data, size_t len)
-{
-    msgpack_pack_bin(pk, len);
-    msgpack_pack_bin_body(pk, data, len);
-}
-
-void pack_unchanged(msgpack_packer *pk)
-{
-    msgpack_pack_ext(pk, 0, MP_EXT_UNCHANGED);
-}
-
-void pack_raw(msgpack_packer *pk, struct mp m)
-{
-    pk->callback(pk->data, (const char *)m.p, mp_size(m));
 }
 
 /* ------------------------------------------------------------------ start, check, fail */

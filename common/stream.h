@@ -4,7 +4,6 @@
 #ifndef PGCDC_STREAM_H
 #define PGCDC_STREAM_H
 
-#include <msgpack.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,6 +11,7 @@
 #include "lsn.h"
 #include "mem.h"
 #include "mp.h"
+#include "pack.h"
 
 #define STREAM_VERSION 1
 #define STREAM_FRAME_MAX ((size_t)2 << 30)
@@ -57,7 +57,16 @@ unsigned frame_map(struct frame *f);                 /* its keys and values come
 struct mp frame_any(struct frame *f);                /* one whole element, unopened */
 char *frame_strdup(struct frame *f);                 /* a str without NUL bytes; free() it */
 _Noreturn void frame_bad(const struct frame *f, const char *what); /* exits with 65 */
-bool frame_is(const struct frame *f, const char *type);
+
+/* Types mostly differ in their first byte. */
+static inline bool frame_is(const struct frame *f, const char *type)
+{
+    const char *own = f->type;
+
+    while (*own == *type && *own)
+        own++, type++;
+    return *own == *type;
+}
 
 /* A whole element as bytes, e.g. the `values` of a row: cursors to hand on or to open later. */
 static inline size_t mp_size(struct mp m)
@@ -89,16 +98,6 @@ bool stream_flush(struct stream_out *out);
 
 /* Writes what fd (O_NONBLOCK) takes now. False: downstream is gone. */
 bool stream_flush_some(struct stream_out *out);
-
-/* Packers for what frames consist of. */
-void pack_str(msgpack_packer *pk, const char *s);
-void pack_str_n(msgpack_packer *pk, const char *s, size_t len);
-void pack_bin(msgpack_packer *pk, const void *data, size_t len);
-void pack_unchanged(msgpack_packer *pk);
-void pack_raw(msgpack_packer *pk, struct mp m); /* already packed bytes */
-
-/* A packer that appends to a buffer. */
-void pack_into(msgpack_packer *pk, struct buf *b);
 
 /* ------------------------------------------------------------------ frames that several stages
  * know */

@@ -40,6 +40,16 @@ static struct mp row(const char *text)
     return m;
 }
 
+/* One behind the other. */
+static struct mp both(struct mp a, struct mp b)
+{
+    unsigned char *p = arena_alloc(&rows, mp_size(a) + mp_size(b));
+
+    memcpy(p, a.p, mp_size(a));
+    memcpy(p + mp_size(a), b.p, mp_size(b));
+    return (struct mp){p, p + mp_size(a) + mp_size(b)};
+}
+
 static struct position next_position(void)
 {
     return (struct position){.lsn = 100, .seq = ++clock_seq, .time = 7};

@@ -23,7 +23,7 @@ static void insert(struct table *t, const char *values)
 
 static void update(struct table *t, const char *values, const char *old)
 {
-    assert_null(fold_update(&fold, t, next_position(), row(values), row(old)));
+    assert_null(fold_update(&fold, t, next_position(), both(row(values), row(old))));
 }
 
 static void delete (struct table *t, const char *old)
@@ -290,8 +290,8 @@ static void one_text_in_two_encodings_is_one_key(void **state)
     static const unsigned char wide[] = {0xdc, 0, 2, 0xda, 0, 1, 'a', 0xd9, 1, '2'};
     struct table *t = table(1, "k.", 'd');
     insert(t, "a 1");
-    assert_null(
-        fold_update(&fold, t, next_position(), (struct mp){wide, wide + sizeof wide}, row("nil")));
+    assert_null(fold_update(&fold, t, next_position(),
+                            both((struct mp){wide, wide + sizeof wide}, row("nil"))));
     assert_part(t, "[a 2]@2");
 }
 
@@ -361,16 +361,16 @@ static void what_cannot_be_is_refused(void **state)
     assert_non_null(fold_insert(&fold, t, at, (struct mp){ext, ext + sizeof ext}));
     assert_non_null(fold_insert(&fold, t, at, (struct mp){map, map + sizeof map}));
     assert_non_null(fold_insert(&fold, t, at, (struct mp){number, number + 3}));
-    assert_non_null(fold_update(&fold, t, at, row("~ 1"), row("nil")));
-    assert_non_null(fold_update(&fold, t, at, row("a 1"), row("- 1")));
+    assert_non_null(fold_update(&fold, t, at, both(row("~ 1"), row("nil"))));
+    assert_non_null(fold_update(&fold, t, at, both(row("a 1"), row("- 1"))));
     assert_non_null(fold_delete(&fold, t, at, row("- 1")));
     assert_non_null(fold_delete(&fold, t, at, row("nil")));
     assert_non_null(fold_delete(&fold, keyless, at, row("a 1")));
-    assert_non_null(fold_update(&fold, keyless, at, row("a 1"), row("a 2")));
-    assert_non_null(fold_update(&fold, full, at, row("a 1"), row("nil")));
+    assert_non_null(fold_update(&fold, keyless, at, both(row("a 1"), row("a 2"))));
+    assert_non_null(fold_update(&fold, full, at, both(row("a 1"), row("nil"))));
     assert_non_null(fold_insert(&fold, full, at, row("a ~")));
     assert_non_null(fold_delete(&fold, nothing, at, row("a 1")));
-    assert_non_null(fold_update(&fold, nothing, at, row("a 1"), row("nil")));
+    assert_non_null(fold_update(&fold, nothing, at, both(row("a 1"), row("nil"))));
     assert_null(fold.changed); /* and left nothing */
 
     assert_null(fold_insert(&fold, nothing, at, row("a 1")));

@@ -81,7 +81,7 @@ static const char *change(struct game *g, const char *what, const char *values, 
     case 'i':
         return fold_insert(&fold, g->table, at, row(values));
     case 'u':
-        return fold_update(&fold, g->table, at, row(values), row(old));
+        return fold_update(&fold, g->table, at, both(row(values), row(old)));
     case 'd':
         return fold_delete(&fold, g->table, at, row(old));
     default:
