@@ -528,8 +528,7 @@ static void answered(struct statement *st)
     statement_free(st);
 }
 
-void apply_step(struct table *t, struct step *step)
+void apply_step(struct table *t)
 {
-    t->step = step;
     proceed(t);
 }

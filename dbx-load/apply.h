@@ -10,8 +10,9 @@
 #include "steps.h"
 #include "table.h"
 
-/* Begins; the rest goes on in http_turn. At its end steps_ended is called, perhaps at once. */
-void apply_step(struct table *t, struct step *step);
+/* Begins with t->step, of which the state says that it is begun; the rest goes on in http_turn. At
+ * its end steps_ended is called, perhaps at once. */
+void apply_step(struct table *t);
 
 /* Where the source has renamed the step's table, which is to be called `name` here (quoted in
  * full): the name that it still has, else NULL. */

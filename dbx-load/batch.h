@@ -62,6 +62,7 @@ struct step {
 
     /* Progress that is in the state. */
     bool done;
+    bool begun;      /* something may have been sent for it */
     char *statement; /* the id of the last one sent, or NULL */
     bool shaping;    /* that one only brings the table to the step's shape */
     int64_t version; /* of a table without a key, before the first sending; -1: not noted */

@@ -123,6 +123,8 @@ static void read_line(struct ledger *l, const struct state_line *line)
         read_batch(l, line);
     } else if (!strcmp(key, "done")) {
         step_of(l, line)->done = true;
+    } else if (!strcmp(key, "begun")) {
+        step_of(l, line)->begun = true;
     } else if (!strcmp(key, "statement") || !strcmp(key, "shaping")) {
         ledger_set(&step_of(l, line)->statement, word[3]);
         step_of(l, line)->shaping = !strcmp(key, "shaping");
@@ -176,6 +178,8 @@ static void step_lines(struct buf *text, const struct step *s, const char *batch
             state_line(text, "done", run, batch, step, NULL);
         return;
     }
+    if (s->begun)
+        state_line(text, "begun", run, batch, step, NULL);
     if (s->version >= 0) {
         snprintf(version, sizeof version, "%lld", (long long)s->version);
         state_line(text, "version", run, batch, step, version, NULL);

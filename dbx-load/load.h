@@ -13,6 +13,8 @@ enum sink {
     SINK_SHOW       /* --dry-run */
 };
 
+enum { JOBS_MAX = 100 };
+
 struct load {
     enum sink sink;
     const char *directory; /* of --to-dir */

@@ -110,7 +110,7 @@ static void parse(struct arguments *a, struct load *load, int argc, char **argv)
             a->config.cluster_id = optarg;
             break;
         case JOBS:
-            load->jobs = (unsigned)cli_count("--jobs", optarg, 1, 100);
+            load->jobs = (unsigned)cli_count("--jobs", optarg, 1, JOBS_MAX);
             break;
         case RETRY_FOR:
             a->retry_for = cli_duration("--retry-for", optarg);

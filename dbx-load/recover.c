@@ -32,8 +32,9 @@ static void settle_statements(struct load *load)
             struct statement *st =
                 statement_settle(&load->compute, step->statement, settled, &done);
             http_wait(load->http, &done);
-            step->done = st->state == STATEMENT_SUCCEEDED && !step->shaping &&
-                         table_has_rows(step, st->written); /* else it is sent again, and judged then */
+            step->done =
+                st->state == STATEMENT_SUCCEEDED && !step->shaping &&
+                table_has_rows(step, st->written); /* else it is sent again, and judged then */
             msg_info("settled a statement of an earlier start statement=%s %s", step->statement,
                      step->done       ? "it had succeeded"
                      : !step->shaping ? "it is to be sent again"
@@ -143,15 +144,20 @@ static bool same_table(const struct step *a, const struct step *b)
            !strcmp(a->catalog, b->catalog);
 }
 
-/* True if an earlier unfinished step is of the same table. */
-static bool comes_later(const struct ledger *l, const struct step *step)
+/* Whether something may have been sent for the step, and its table is not fenced for an earlier
+ * one.
+ */
+static bool needs_fence(const struct ledger *l, const struct step *step)
 {
+    if (step->done || !step->begun)
+        return false;
     for (const struct batch *b = l->batches; b; b = b->next)
         for (unsigned i = 0; i < b->nsteps; i++) {
-            if (&b->steps[i] == step)
-                return false;
-            if (!b->steps[i].done && same_table(&b->steps[i], step))
+            const struct step *o = &b->steps[i];
+            if (o == step)
                 return true;
+            if (!o->done && o->begun && same_table(o, step))
+                return false;
         }
     return false;
 }
@@ -160,7 +166,7 @@ static void fence_tables(struct load *load)
 {
     for (struct batch *b = load->ledger.batches; b; b = b->next)
         for (unsigned i = 0; i < b->nsteps; i++)
-            if (!b->steps[i].done && !comes_later(&load->ledger, &b->steps[i]))
+            if (needs_fence(&load->ledger, &b->steps[i]))
                 fence_table(load, &b->steps[i]);
 }
 

@@ -3,7 +3,7 @@
  *
  * The order is the point. Statements whose ids are known are brought to their end; then the permits
  * of earlier starts go, so that a statement that is still queued fails when it reads its own; then
- * every table with an unfinished step gets a property commit, which aborts a statement that is
+ * every table with a step that was begun gets a property commit, which aborts a statement that is
  * running. After that nothing of an earlier start can change the target any more, and the steps
  * that are not done are sent again as they are.
  */

@@ -127,12 +127,19 @@ static struct step *next_step(struct steps *s)
 
 void steps_start(struct steps *s)
 {
-    struct step *step;
+    struct step *step, *begun[JOBS_MAX];
+    unsigned n = 0;
 
     while (s->busy < s->load->jobs && (step = next_step(s))) {
         s->busy++;
-        apply_step(step->table, step);
+        step->begun = true;
+        step->table->step = step;
+        begun[n++] = step;
     }
+    if (n)
+        ledger_save(&s->load->ledger);
+    for (unsigned i = 0; i < n; i++)
+        apply_step(begun[i]->table);
 }
 
 bool steps_busy(const struct steps *s)

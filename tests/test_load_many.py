@@ -94,3 +94,21 @@ def test_other_tables_do_not_wait_for_a_slow_one_but_for_their_turn(many, load, 
     _, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (0, b"")
     assert len(service.statements(slow)) == 2
+
+
+def test_recovery_is_about_the_tables_that_were_at_work(many, load, service):
+    """A run is killed in the first statements of a batch with all tables."""
+    service.faults.replace([{"sql": "^MERGE", "pending": 30}])
+    stream = later("c")
+    steps = [stream.step(name, [(1, "uno", 110)]) for name in names(TABLES)]
+    process = load.start("--jobs", "2")
+    process.stdin.write(stream.batch(1, 100, 120, *steps).bytes())
+    process.stdin.flush()
+    wait_for(lambda: len(service.statements("MERGE")) == 2, 15, "two at work")
+    process.kill()
+    process.communicate()
+    service.faults.replace([])
+    service.engine.sent.clear()
+    ok(load.run(later("c").end()))
+    assert sum("pgcdc.fence" in sql for sql in service.engine.sent) == 2
+    assert sum(sql.startswith("MERGE") for sql in service.engine.sent) == TABLES
