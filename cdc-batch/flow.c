@@ -50,7 +50,8 @@ void flow_refresh(struct flow *f)
 }
 
 /* Where changes come at this rate, a backlog is being read, and small batches only make that take
- * longer. */
+ * longer. A few say nothing of the rate: the clock is coarser than what they take. */
+#define BUSY_CHANGES 200
 #define BUSY_RATE 20 /* a millisecond */
 #define BUSY_INTERVAL 200
 
@@ -58,7 +59,7 @@ int64_t flow_delay(const struct flow *f, bool content, uint64_t changes)
 {
     int64_t interval = f->min_interval, now = clock_ms();
 
-    if (interval < BUSY_INTERVAL &&
+    if (interval < BUSY_INTERVAL && changes > BUSY_CHANGES &&
         (double)changes > BUSY_RATE * (double)(now - f->content_closed_at))
         interval = BUSY_INTERVAL;
     if (f->behind && interval < BEHIND_INTERVAL)

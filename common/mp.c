@@ -152,22 +152,25 @@ int mp_next_any(struct mp *c, struct mp_token *t)
 }
 
 /* Steps over tokens that hold no others and whose first byte says how long they are, count at most
- * and none that is not whole; returns how many it leaves. */
+ * and none that is not whole; returns how many it leaves. Rows consist of little else. */
 static uint64_t skip_short(struct mp *c, uint64_t count)
 {
-    for (; count; count--) {
-        size_t have = (size_t)(c->end - c->p), size = 1;
-        unsigned first = have ? *c->p : 0x80;
+    const unsigned char *p = c->p;
+
+    for (; count && p < c->end; count--) {
+        unsigned first = *p;
+        size_t size = 1;
         if ((first & 0xe0) == 0xa0)
             size += first & 31;
         else if (first >= 0xcc && first <= 0xcf)
             size += (size_t)1 << (first - 0xcc);
         else if (first >= 0x80 && first != 0xc0)
             break;
-        if (have < size)
+        if ((size_t)(c->end - p) < size)
             break;
-        c->p += size;
+        p += size;
     }
+    c->p = p;
     return count;
 }
 
@@ -175,17 +178,16 @@ int mp_skip(struct mp *c, size_t max, size_t *need)
 {
     struct mp at = *c;
     struct mp_token t;
-    uint64_t left[MP_DEPTH + 1]; /* objects still to come, per level */
+    uint64_t left[MP_DEPTH]; /* objects still to come, on the levels above */
+    uint64_t count = 1;      /* and on this one */
     int depth = 0;
 
-    left[0] = 1;
-
     for (;;) {
-        left[depth] = skip_short(&at, left[depth]);
-        while (!left[depth] && depth)
-            depth--;
+        count = skip_short(&at, count);
+        while (!count && depth)
+            count = left[--depth];
         size_t before = (size_t)(at.p - c->p);
-        if (!left[depth]) {
+        if (!count) {
             if (before > max)
                 return -1;
             c->p = at.p;
@@ -199,7 +201,7 @@ int mp_skip(struct mp *c, size_t max, size_t *need)
                 *need = before + t.len + 1;
             return 0;
         }
-        left[depth]--;
+        count--;
         if (t.type == MP_ARRAY || t.type == MP_MAP) {
             uint64_t n = t.type == MP_MAP ? 2 * (uint64_t)t.len : t.len;
             if (n > max - before)
@@ -207,7 +209,8 @@ int mp_skip(struct mp *c, size_t max, size_t *need)
             if (n) {
                 if (depth == MP_DEPTH)
                     return -1;
-                left[++depth] = n;
+                left[depth++] = count;
+                count = n;
             }
         }
     }
