@@ -1,7 +1,5 @@
 #include "dict.h"
 
-#include <stdbool.h>
-
 enum { FIRST_SLOTS = 256 };
 
 static uint64_t mix(uint64_t a, uint64_t b)
@@ -111,11 +109,13 @@ uint32_t dict_index(struct dict *d, const void *value, size_t len)
     return find_or_add(d, (uint32_t)hash_of(value, len), value, len);
 }
 
-void dict_sample(struct dict *d, const void *value, size_t len, uint32_t every)
+bool dict_sample(struct dict *d, const void *value, size_t len, uint32_t every)
 {
     uint64_t hash = hash_of(value, len);
+    uint32_t before = d->count;
     if ((hash >> 32 & (every - 1)) == 0)
         find_or_add(d, (uint32_t)hash, value, len);
+    return d->count > before;
 }
 
 void dict_free(struct dict *d)

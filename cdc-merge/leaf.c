@@ -232,22 +232,30 @@ static enum encoding put_direct(const struct leaf *l, struct buf *body)
     }
 }
 
+/* Of the open page with a dictionary, where `dict` holds one in `every` of its values. */
+static size_t dictionary_size(const struct leaf *l, uint32_t every)
+{
+    size_t count = (size_t)l->dict.count * every, size = l->dict.values.len * every;
+    if (l->physical == PHYSICAL_BYTE_ARRAY)
+        size += count * sizeof(uint32_t);
+    return size + l->npresent * bit_width((uint32_t)count) / 8;
+}
+
 /* Whether the first page of a chunk is smaller with a dictionary than directly. Integers are packed
  * tightly either way; the rest has to be twice as large, as compression does better with values
  * than with indices. */
 static bool dictionary_pays(struct leaf *l, size_t direct)
 {
     bool integers = l->physical == PHYSICAL_INT32 || l->physical == PHYSICAL_INT64;
+    size_t most = integers ? direct : direct / 2;
     uint32_t every = l->npresent < SAMPLE_FROM ? 1 : SAMPLE;
     struct walk w = walk_begin(l);
-    while (walk_next(l, &w))
-        dict_sample(&l->dict, w.value, w.len, every);
-    size_t count = (size_t)l->dict.count * every, bytes = l->dict.values.len * every;
-    if (l->physical == PHYSICAL_BYTE_ARRAY)
-        bytes += count * sizeof(uint32_t);
-    size_t indices = l->npresent * bit_width((uint32_t)count) / 8;
+    bool pays = dictionary_size(l, every) < most;
+    while (pays && walk_next(l, &w))
+        if (dict_sample(&l->dict, w.value, w.len, every))
+            pays = dictionary_size(l, every) < most;
     dict_reset(&l->dict);
-    return bytes + indices < (integers ? direct : direct / 2);
+    return pays;
 }
 
 static bool dictionary_has_room(const struct leaf *l)
