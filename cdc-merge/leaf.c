@@ -232,28 +232,29 @@ static enum encoding put_direct(const struct leaf *l, struct buf *body)
     }
 }
 
-/* Of the open page with a dictionary, where `dict` holds one in `every` of its values. */
+/* Of the open page with a dictionary, where `dict` holds one in `every` of its values, to be
+ * compared with its size without one. Indices do not compress, nor do packed integers; the rest
+ * does, to a third or so. */
 static size_t dictionary_size(const struct leaf *l, uint32_t every)
 {
     size_t count = (size_t)l->dict.count * every, size = l->dict.values.len * every;
+    size_t indices = l->npresent * bit_width((uint32_t)count) / 8;
+    if (l->physical == PHYSICAL_INT32 || l->physical == PHYSICAL_INT64)
+        return size + indices;
     if (l->physical == PHYSICAL_BYTE_ARRAY)
         size += count * sizeof(uint32_t);
-    return size + l->npresent * bit_width((uint32_t)count) / 8;
+    return size + 3 * indices;
 }
 
-/* Whether the first page of a chunk is smaller with a dictionary than directly. Integers are packed
- * tightly either way; the rest has to be twice as large, as compression does better with values
- * than with indices. */
+/* Whether the first page of a chunk is smaller with a dictionary than `direct`. */
 static bool dictionary_pays(struct leaf *l, size_t direct)
 {
-    bool integers = l->physical == PHYSICAL_INT32 || l->physical == PHYSICAL_INT64;
-    size_t most = integers ? direct : direct / 2;
     uint32_t every = l->npresent < SAMPLE_FROM ? 1 : SAMPLE;
     struct walk w = walk_begin(l);
-    bool pays = dictionary_size(l, every) < most;
+    bool pays = dictionary_size(l, every) < direct;
     while (pays && walk_next(l, &w))
         if (dict_sample(&l->dict, w.value, w.len, every))
-            pays = dictionary_size(l, every) < most;
+            pays = dictionary_size(l, every) < direct;
     dict_reset(&l->dict);
     return pays;
 }
@@ -303,6 +304,7 @@ static enum encoding put_values(struct leaf *l, struct page_maker *m)
     return ENCODING_DICTIONARY;
 }
 
+/* The rest is counted as it comes. */
 static void count_stats(struct leaf *l)
 {
     struct walk w = walk_begin(l);
@@ -310,11 +312,11 @@ static void count_stats(struct leaf *l)
         stats_int32(&l->stats, l->values.data, l->npresent);
     else if (l->physical == PHYSICAL_INT64)
         stats_int64(&l->stats, l->values.data, l->npresent);
+    else if (l->physical == PHYSICAL_BOOLEAN)
+        stats_booleans(&l->stats, l->values.data, l->npresent);
     else if (l->physical == PHYSICAL_BYTE_ARRAY)
         while (walk_next(l, &w))
             stats_bytes(&l->stats, w.value, w.len);
-    else if (l->physical == PHYSICAL_BOOLEAN)
-        stats_booleans(&l->stats, l->values.data, l->npresent);
 }
 
 /* ---- pages ---- */
