@@ -73,7 +73,6 @@ void leaf_begin_chunk(struct leaf *l)
     l->encodings = 0;
     l->pages.len = 0;
     l->chunk_values = 0;
-    l->chunk_present = 0;
     l->uncompressed = 0;
     stats_begin(&l->stats);
 }
@@ -259,16 +258,11 @@ static bool dictionary_pays(struct leaf *l, size_t direct)
     return pays;
 }
 
-static bool dictionary_has_room(const struct leaf *l)
-{
-    return l->dict.values.len + l->values.len <= DICT_MAX_BYTES &&
-           l->dict.count <= l->chunk_present / 2;
-}
-
 static void put_indices(struct leaf *l, struct page_maker *m)
 {
     struct walk w = walk_begin(l);
     uint32_t *indices = (uint32_t *)(void *)bytes_add(&m->indices, l->npresent * sizeof *indices);
+    uint32_t known = l->dict.count;
     for (size_t i = 0; walk_next(l, &w); i++)
         indices[i] = dict_index(&l->dict, w.value, w.len);
 
@@ -280,6 +274,8 @@ static void put_indices(struct leaf *l, struct page_maker *m)
     rle_finish(&l->defs);
     bytes_put(&m->body, l->defs.out.data, l->defs.out.len);
     m->indices.len = 0;
+    if (known > 0 && l->dict.count - known > l->npresent / 2)
+        l->dictionary = DICTIONARY_LEFT; /* most values are new by now */
 }
 
 static enum encoding put_values(struct leaf *l, struct page_maker *m)
@@ -287,7 +283,7 @@ static enum encoding put_values(struct leaf *l, struct page_maker *m)
     size_t at = m->body.len;
     if (l->npresent == 0)
         return ENCODING_PLAIN;
-    if (!dictionary_has_room(l))
+    if (l->dict.values.len + l->values.len > DICT_MAX_BYTES)
         l->dictionary = DICTIONARY_LEFT;
     if (l->dictionary == DICTIONARY_UNDECIDED) {
         enum encoding direct = put_direct(l, &m->body);
@@ -377,7 +373,6 @@ void leaf_end_page(struct leaf *l, uint64_t rows, struct page_maker *m)
     l->encodings |= 1u << encoding;
     l->uncompressed += write_page(&l->pages, m, PAGE_DATA, l->nvalues, encoding);
     l->chunk_values += l->nvalues;
-    l->chunk_present += l->npresent;
     begin_page(l);
 }
 
