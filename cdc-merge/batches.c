@@ -172,7 +172,9 @@ static void end_batch(struct batches *b, struct frame *f)
 
 static struct table *take_table(struct batches *b, struct frame *f)
 {
-    struct table *t = tables_find(b->tables, frame_uint(f));
+    uint64_t oid = frame_uint(f);
+    const struct staged *s = rows_open_for(b->rows); /* rows come table by table */
+    struct table *t = s && s->table->oid == oid ? s->table : tables_find(b->tables, oid);
     if (!t)
         frame_bad(f, "no relation frame has come for the table");
     return t;

@@ -1,7 +1,5 @@
 #include "dict.h"
 
-#include <stdbool.h>
-
 enum { FIRST_SLOTS = 256 };
 
 static uint64_t mix(uint64_t a, uint64_t b)
@@ -10,18 +8,33 @@ static uint64_t mix(uint64_t a, uint64_t b)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
+/* The last eight bytes of a text, or all that it has. */
+static uint64_t last_word(const uint8_t *p, size_t len)
+{
+    uint64_t word = 0;
+    uint32_t low, high;
+    if (len == 8) {
+        memcpy(&word, p, 8);
+    } else if (len >= 4) { /* two halves, which may overlap */
+        memcpy(&low, p, 4);
+        memcpy(&high, p + len - 4, 4);
+        word = (uint64_t)high << 32 | low;
+    } else {
+        for (size_t i = 0; i < len; i++)
+            word = word << 8 | p[i];
+    }
+    return word;
+}
+
 /* Eight bytes at a time; the constants are odd numbers with evenly spread bits. */
 static uint64_t hash_of(const uint8_t *p, size_t len)
 {
     uint64_t h = len * 0x9e3779b97f4a7c15u, word;
-    for (; len >= 8; p += 8, len -= 8) {
+    for (; len > 8; p += 8, len -= 8) {
         memcpy(&word, p, 8);
         h = mix(h ^ word, 0xa0761d6478bd642fu);
     }
-    word = 0;
-    if (len > 0)
-        memcpy(&word, p, len);
-    return mix(h ^ word, 0xe7037ed1a0b428dbu);
+    return mix(h ^ last_word(p, len), 0xe7037ed1a0b428dbu);
 }
 
 /* Part of the hash beside the index: most values that are others are told apart by it, without a
@@ -111,11 +124,13 @@ uint32_t dict_index(struct dict *d, const void *value, size_t len)
     return find_or_add(d, (uint32_t)hash_of(value, len), value, len);
 }
 
-void dict_sample(struct dict *d, const void *value, size_t len, uint32_t every)
+bool dict_sample(struct dict *d, const void *value, size_t len, uint32_t every)
 {
     uint64_t hash = hash_of(value, len);
+    uint32_t before = d->count;
     if ((hash >> 32 & (every - 1)) == 0)
         find_or_add(d, (uint32_t)hash, value, len);
+    return d->count > before;
 }
 
 void dict_free(struct dict *d)

@@ -5,6 +5,8 @@
 #ifndef CDC_MERGE_DICT_H
 #define CDC_MERGE_DICT_H
 
+#include <stdbool.h>
+
 #include "bytes.h"
 
 struct dict {
@@ -20,9 +22,9 @@ void dict_reset(struct dict *d);
 /* The index of the value, which is added if it is new. */
 uint32_t dict_index(struct dict *d, const void *value, size_t len);
 
-/* Add the value if it is one of a sample, of which every distinct value is as likely: one in
- * `every`, a power of two. */
-void dict_sample(struct dict *d, const void *value, size_t len, uint32_t every);
+/* Add the value if it is new, and one of a sample of the distinct values: one in `every`, a power
+ * of two. */
+bool dict_sample(struct dict *d, const void *value, size_t len, uint32_t every);
 
 /* The bytes of a value. */
 const uint8_t *dict_value(const struct dict *d, uint32_t index, size_t *len);

@@ -9,7 +9,7 @@
 #include "msg.h"
 
 enum {
-    ROW_GROUP_BYTES = 32 << 20,
+    ROW_GROUP_BYTES = 16 << 20,
     DATA_BYTES = 128 << 10, /* of a data frame, at most */
 };
 

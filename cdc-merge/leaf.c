@@ -73,7 +73,6 @@ void leaf_begin_chunk(struct leaf *l)
     l->encodings = 0;
     l->pages.len = 0;
     l->chunk_values = 0;
-    l->chunk_present = 0;
     l->uncompressed = 0;
     stats_begin(&l->stats);
 }
@@ -232,34 +231,38 @@ static enum encoding put_direct(const struct leaf *l, struct buf *body)
     }
 }
 
-/* Whether the first page of a chunk is smaller with a dictionary than directly. Integers are packed
- * tightly either way; the rest has to be twice as large, as compression does better with values
- * than with indices. */
-static bool dictionary_pays(struct leaf *l, size_t direct)
+/* Of the open page with a dictionary, where `dict` holds one in `every` of its values, to be
+ * compared with its size without one. Indices do not compress, nor do packed integers; the rest
+ * does, to a third or so. */
+static size_t dictionary_size(const struct leaf *l, uint32_t every)
 {
-    bool integers = l->physical == PHYSICAL_INT32 || l->physical == PHYSICAL_INT64;
-    uint32_t every = l->npresent < SAMPLE_FROM ? 1 : SAMPLE;
-    struct walk w = walk_begin(l);
-    while (walk_next(l, &w))
-        dict_sample(&l->dict, w.value, w.len, every);
-    size_t count = (size_t)l->dict.count * every, bytes = l->dict.values.len * every;
-    if (l->physical == PHYSICAL_BYTE_ARRAY)
-        bytes += count * sizeof(uint32_t);
+    size_t count = (size_t)l->dict.count * every, size = l->dict.values.len * every;
     size_t indices = l->npresent * bit_width((uint32_t)count) / 8;
-    dict_reset(&l->dict);
-    return bytes + indices < (integers ? direct : direct / 2);
+    if (l->physical == PHYSICAL_INT32 || l->physical == PHYSICAL_INT64)
+        return size + indices;
+    if (l->physical == PHYSICAL_BYTE_ARRAY)
+        size += count * sizeof(uint32_t);
+    return size + 3 * indices;
 }
 
-static bool dictionary_has_room(const struct leaf *l)
+/* Whether the first page of a chunk is smaller with a dictionary than `direct`. */
+static bool dictionary_pays(struct leaf *l, size_t direct)
 {
-    return l->dict.values.len + l->values.len <= DICT_MAX_BYTES &&
-           l->dict.count <= l->chunk_present / 2;
+    uint32_t every = l->npresent < SAMPLE_FROM ? 1 : SAMPLE;
+    struct walk w = walk_begin(l);
+    bool pays = dictionary_size(l, every) < direct;
+    while (pays && walk_next(l, &w))
+        if (dict_sample(&l->dict, w.value, w.len, every))
+            pays = dictionary_size(l, every) < direct;
+    dict_reset(&l->dict);
+    return pays;
 }
 
 static void put_indices(struct leaf *l, struct page_maker *m)
 {
     struct walk w = walk_begin(l);
     uint32_t *indices = (uint32_t *)(void *)bytes_add(&m->indices, l->npresent * sizeof *indices);
+    uint32_t known = l->dict.count;
     for (size_t i = 0; walk_next(l, &w); i++)
         indices[i] = dict_index(&l->dict, w.value, w.len);
 
@@ -271,6 +274,8 @@ static void put_indices(struct leaf *l, struct page_maker *m)
     rle_finish(&l->defs);
     bytes_put(&m->body, l->defs.out.data, l->defs.out.len);
     m->indices.len = 0;
+    if (known > 0 && l->dict.count - known > l->npresent / 2)
+        l->dictionary = DICTIONARY_LEFT; /* most values are new by now */
 }
 
 static enum encoding put_values(struct leaf *l, struct page_maker *m)
@@ -278,7 +283,7 @@ static enum encoding put_values(struct leaf *l, struct page_maker *m)
     size_t at = m->body.len;
     if (l->npresent == 0)
         return ENCODING_PLAIN;
-    if (!dictionary_has_room(l))
+    if (l->dict.values.len + l->values.len > DICT_MAX_BYTES)
         l->dictionary = DICTIONARY_LEFT;
     if (l->dictionary == DICTIONARY_UNDECIDED) {
         enum encoding direct = put_direct(l, &m->body);
@@ -295,6 +300,7 @@ static enum encoding put_values(struct leaf *l, struct page_maker *m)
     return ENCODING_DICTIONARY;
 }
 
+/* The rest is counted as it comes. */
 static void count_stats(struct leaf *l)
 {
     struct walk w = walk_begin(l);
@@ -302,11 +308,11 @@ static void count_stats(struct leaf *l)
         stats_int32(&l->stats, l->values.data, l->npresent);
     else if (l->physical == PHYSICAL_INT64)
         stats_int64(&l->stats, l->values.data, l->npresent);
+    else if (l->physical == PHYSICAL_BOOLEAN)
+        stats_booleans(&l->stats, l->values.data, l->npresent);
     else if (l->physical == PHYSICAL_BYTE_ARRAY)
         while (walk_next(l, &w))
             stats_bytes(&l->stats, w.value, w.len);
-    else if (l->physical == PHYSICAL_BOOLEAN)
-        stats_booleans(&l->stats, l->values.data, l->npresent);
 }
 
 /* ---- pages ---- */
@@ -367,7 +373,6 @@ void leaf_end_page(struct leaf *l, uint64_t rows, struct page_maker *m)
     l->encodings |= 1u << encoding;
     l->uncompressed += write_page(&l->pages, m, PAGE_DATA, l->nvalues, encoding);
     l->chunk_values += l->nvalues;
-    l->chunk_present += l->npresent;
     begin_page(l);
 }
 

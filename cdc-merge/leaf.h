@@ -51,7 +51,7 @@ struct leaf {
     enum { DICTIONARY_UNDECIDED, DICTIONARY_USED, DICTIONARY_LEFT } dictionary;
     unsigned encodings; /* of its pages: a bit each */
     struct buf pages;   /* headers and compressed bodies */
-    size_t chunk_values, chunk_present, uncompressed;
+    size_t chunk_values, uncompressed;
     struct stats stats;
 };
 

@@ -234,23 +234,24 @@ static void write_progress(struct stage *s, bool now)
 /* False: that was the end of the stream. */
 static bool take(struct stage *s, struct frame *f)
 {
+    if (s->start.run && batches_take(s->batches, f))
+        return true;
     if (frame_is(f, "fail"))
         filter_upstream_failed(f);
     if (!s->start.run) {
         take_start(s, f);
-    } else if (frame_is(f, "end")) {
-        if (s->start.check)
-            msg_line("ok   every table has a name and types in Databricks tables=%u",
-                     HASH_COUNT(s->tables.all));
-        stream_forward(s->out, f);
-        file_flush(s->out);
-        write_progress(s, true);
-        return false;
-    } else if (!batches_take(s->batches, f)) {
+        return true;
+    }
+    if (!frame_is(f, "end"))
         frame_bad(f, "a frame that this stage does not know; is cdc-batch before it, of the same "
                      "release?");
-    }
-    return true;
+    if (s->start.check)
+        msg_line("ok   every table has a name and types in Databricks tables=%u",
+                 HASH_COUNT(s->tables.all));
+    stream_forward(s->out, f);
+    file_flush(s->out);
+    write_progress(s, true);
+    return false;
 }
 
 enum { TICK_MS = 1000 }; /* at least this often the lock of dbx-load is looked at */

@@ -1,12 +1,14 @@
 /* parquet: writes Parquet files, one after the other, with one set of column builders.
  * https://github.com/apache/parquet-format (parquet.thrift, Encodings.md, LogicalTypes.md)
  *
- * Rows are gathered column by column, pages are compressed (zstd) as they fill, and a row group
- * goes to the sink when what is gathered passes a limit; so memory is bounded by that limit and the
- * largest row, whatever the size of the file. Every column may be NULL. Columns repeat a value
- * through a dictionary where that is smaller. A row costs no allocation.
+ * Rows are gathered column by column, pages are encoded and compressed (zstd) as they fill, and a
+ * row group goes to the sink when what is gathered passes a limit; so memory is bounded by that
+ * limit and the largest row, whatever the size of the file. Every column may be NULL. Columns
+ * repeat a value through a dictionary where that is smaller; else integers, and lengths of strings,
+ * are stored as differences (DELTA_BINARY_PACKED, DELTA_LENGTH_BYTE_ARRAY), which Spark reads
+ * from 3.4 on. A row costs no allocation.
  *
- *     struct parquet *p = parquet_new(32 << 20);
+ *     struct parquet *p = parquet_new(16 << 20);
  *     parquet_open(p, columns, ncolumns, write, arg);
  *     for each row: parquet_put(p, i, &value) for each column that is not NULL; parquet_end_row(p);
  *     parquet_close(p);

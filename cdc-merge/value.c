@@ -116,15 +116,23 @@ void value_show(struct buf *b, const char *text, size_t len)
     buf_str(b, shown < len ? "…" : "");
 }
 
+static bool is_special(char c)
+{
+    return c == '\\' || (c >= '\b' && c <= '\r');
+}
+
 void value_put_copy(struct buf *line, const char *text, size_t len)
 {
-    static const char special[] = "\b\f\n\r\t\v\\", letters[] = "bfnrtv\\";
-    for (size_t i = 0; i < len; i++) {
-        bool plain = (unsigned char)text[i] >= ' ' ? text[i] != '\\' : text[i] == '\0';
-        const char *found = plain ? NULL : strchr(special, text[i]);
-        if (found)
-            *bytes_add(line, 1) = '\\';
-        *bytes_add(line, 1) = (uint8_t)(found ? letters[found - special] : text[i]);
+    static const char letters[] = "btnvfr"; /* from \b on */
+    for (size_t i = 0, begin = 0; i <= len; i++) {
+        if (i < len && !is_special(text[i]))
+            continue;
+        bytes_put(line, text + begin, i - begin);
+        begin = i + 1;
+        if (i == len)
+            break;
+        *bytes_add(line, 1) = '\\';
+        *bytes_add(line, 1) = text[i] == '\\' ? '\\' : (uint8_t)letters[text[i] - '\b'];
     }
 }
 

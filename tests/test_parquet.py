@@ -253,7 +253,7 @@ def test_a_row_group_ends_when_what_is_gathered_passes_a_limit(tmp_path):
     assert sum(group.num_rows for group in groups) == 100
     for group in groups:  # the row's text, which stands for a key, is as long again
         size = sum(group.column(i).total_compressed_size for i in range(group.num_columns))
-        assert size < 34 << 20 and (size > 30 << 20 or group is groups[-1])
+        assert size < 18 << 20 and (size > 14 << 20 or group is groups[-1])
     assert read_both(data, tmp_path)["c1"] == texts
 
 

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "../../cdc-merge/delta.h"
 #include "../../cdc-merge/dict.h"
 #include "../../cdc-merge/parquet.h"
 #include "../../cdc-merge/rle.h"
@@ -98,6 +99,104 @@ static void test_a_long_run_takes_a_few_bytes(void **state)
     rle_finish(&r);
     assert_int_equal(r.out.len, 4);
     rle_free(&r);
+}
+
+/* ------------------------------------------------------------------ differences */
+
+static uint64_t take_varint(const uint8_t **p)
+{
+    uint64_t v = 0;
+    for (unsigned shift = 0;; shift += 7) {
+        v |= (uint64_t)(**p & 0x7f) << shift;
+        if (!(*(*p)++ & 0x80))
+            return v;
+    }
+}
+
+static uint64_t take_zigzag(const uint8_t **p)
+{
+    uint64_t v = take_varint(p);
+    return v >> 1 ^ -(v & 1);
+}
+
+/* DELTA_BINARY_PACKED, read as Encodings.md describes it. */
+static size_t delta_decode(const struct buf *in, unsigned most_bits, uint64_t *out)
+{
+    const uint8_t *p = (const uint8_t *)in->data, *end = p + in->len;
+    assert_int_equal(take_varint(&p), 128);
+    assert_int_equal(take_varint(&p), 4);
+    size_t n = take_varint(&p), at = 0;
+    uint64_t last = take_zigzag(&p);
+    if (n > 0)
+        out[at++] = last;
+    while (at < n) {
+        uint64_t min = take_zigzag(&p);
+        const uint8_t *widths = p;
+        p += 4;
+        for (unsigned i = 0; i < 4; i++) {
+            assert_true(widths[i] <= most_bits);
+            assert_true(at < n || widths[i] == 0);
+            for (size_t k = 0; k < 32; k++) {
+                uint64_t v = 0;
+                for (size_t bit = k * widths[i], b = 0; b < widths[i]; b++, bit++)
+                    v |= (uint64_t)(p[bit / 8] >> bit % 8 & 1) << b;
+                last += min + v;
+                if (at < n)
+                    out[at++] = last;
+            }
+            p += 4 * widths[i];
+        }
+        assert_true(p <= end);
+    }
+    assert_ptr_equal(p, end);
+    return n;
+}
+
+static void test_differences_read_back(void **state)
+{
+    (void)state;
+    enum { MAX = 700 };
+    static uint64_t in[MAX], out[MAX];
+    static uint32_t narrow[MAX];
+    struct buf b = {0};
+    for (int round = 0; round < 2000; round++) {
+        size_t n = chance(MAX);
+        unsigned bits = chance(65);
+        uint64_t mask = bits == 64 ? UINT64_MAX : ((uint64_t)1 << bits) - 1, base = chance(1 << 20);
+        for (size_t i = 0; i < n; i++) {
+            uint64_t high = (uint64_t)chance(1 << 24) << 40 | (uint64_t)chance(1 << 20) << 20;
+            in[i] = (base + ((high | chance(1 << 20)) & mask)) << chance(chance(9) ? 1 : 4);
+            narrow[i] = (uint32_t)in[i];
+        }
+        b.len = 0;
+        delta_put(&b, in, n, 8);
+        assert_int_equal(delta_decode(&b, 64, out), n);
+        assert_memory_equal(in, out, n * sizeof *in);
+        b.len = 0;
+        delta_put(&b, narrow, n, 4);
+        assert_int_equal(delta_decode(&b, 32, out), n);
+        for (size_t i = 0; i < n; i++)
+            assert_int_equal((uint32_t)out[i], narrow[i]);
+    }
+    buf_free(&b);
+}
+
+static void test_differences_of_the_extremes(void **state)
+{
+    (void)state;
+    const int64_t wide[] = {INT64_MIN, INT64_MAX, INT64_MIN, 0, -1, INT64_MAX, INT64_MAX};
+    const int32_t narrow[] = {INT32_MIN, INT32_MAX, INT32_MIN, 0, -1, INT32_MAX, INT32_MAX};
+    uint64_t out[7];
+    struct buf b = {0};
+    delta_put(&b, wide, 7, 8);
+    assert_int_equal(delta_decode(&b, 64, out), 7);
+    assert_memory_equal(wide, out, sizeof wide);
+    b.len = 0;
+    delta_put(&b, narrow, 7, 4);
+    assert_int_equal(delta_decode(&b, 32, out), 7);
+    for (size_t i = 0; i < 7; i++)
+        assert_int_equal((int32_t)(uint32_t)out[i], narrow[i]);
+    buf_free(&b);
 }
 
 /* ------------------------------------------------------------------ the dictionary */
@@ -305,6 +404,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_runs_and_groups_read_back),
         cmocka_unit_test(test_a_long_run_takes_a_few_bytes),
+        cmocka_unit_test(test_differences_read_back),
+        cmocka_unit_test(test_differences_of_the_extremes),
         cmocka_unit_test(test_equal_values_have_one_index),
         cmocka_unit_test(test_bounds_of_doubles_leave_nan_out),
         cmocka_unit_test(test_bounds_of_texts_are_short_and_still_bounds),
