@@ -107,7 +107,7 @@ static void write_snapshot_part(struct batcher *b, struct snapshot *one)
     if (!one->gathered)
         return;
     figures_part(one->gathered);
-    snapshot_part_write(b->out, ++b->parts, &b->snapshots, one);
+    snapshot_part_write(b->out, ++b->parts, &b->snapshots, one, fold_table(&b->fold, one->oid));
 }
 
 /* Folded rows and rows of snapshots share the memory: the largest heap goes. */
@@ -121,7 +121,7 @@ static void write_if_full(struct batcher *b)
     if (folded + late + b->snapshots.bytes < b->limits.bytes)
         return;
     struct snapshot *largest = snapshots_largest(&b->snapshots);
-    size_t read = largest ? largest->frames.len : 0;
+    size_t read = largest ? largest->arena.used : 0;
     if (folded >= late && folded >= read)
         write_part(b);
     else if (late >= read)
@@ -238,7 +238,7 @@ static struct snapshot *frame_snapshot(const struct frame *f, const struct table
 }
 
 static void take_snapshot_row(struct batcher *b, struct frame *f, const struct table *t, lsn_t lsn,
-                              bool whole)
+                              bool keep)
 {
     struct snapshot *one = frame_snapshot(f, t);
 
@@ -247,10 +247,7 @@ static void take_snapshot_row(struct batcher *b, struct frame *f, const struct t
     const char *bad = fold_whole_row(&b->fold, t, f->body);
     if (bad)
         frame_bad(f, bad);
-    if (whole)
-        snapshot_row(&b->snapshots, one, t, b->fold.row->raw);
-    else
-        snapshot_keep(&b->snapshots, one, b->fold.row->raw);
+    snapshot_row(&b->snapshots, one, b->fold.row->raw, keep);
     batch_figures[BATCH_SNAPSHOT_ROWS].value++;
     if (one->gathered >= b->limits.rows)
         write_snapshot_part(b, one);
@@ -268,7 +265,7 @@ static void take_insert(struct batcher *b, struct frame *f)
         folded(b, f, BATCH_INSERTS,
                fold_insert(fold_of(b, t), t, position(b, f, lsn, seq), f->body));
     else
-        take_snapshot_row(b, f, t, lsn, true);
+        take_snapshot_row(b, f, t, lsn, false);
 }
 
 static void take_keep(struct batcher *b, struct frame *f)
@@ -278,7 +275,7 @@ static void take_keep(struct batcher *b, struct frame *f)
 
     if (frame_uint(f) || t->keyless || t->shape->append)
         frame_bad(f, "only rows with a key are kept, in a snapshot of a table that is merged");
-    take_snapshot_row(b, f, t, lsn, false);
+    take_snapshot_row(b, f, t, lsn, true);
 }
 
 static void take_range(struct batcher *b, struct frame *f)

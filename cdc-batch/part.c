@@ -72,6 +72,7 @@ static void event_write(struct stream_out *out, const struct table *t, const str
     pack_position(pk, t->oid, &e->at);
     pack_str_n(pk, &e->op, 1);
     pack_raw(pk, e->values);
+    stream_done(out);
 }
 
 static uint64_t table_write(struct stream_out *out, const struct table *t)

@@ -15,15 +15,16 @@ struct snapshot {
     int64_t time;
     bool ended;        /* it waits for a commit */
     uint64_t rows;     /* so far */
-    uint64_t gathered; /* rows in frames */
-    struct buf frames; /* as they will be written */
-    struct buf ranges; /* frames that go behind them */
+    uint64_t gathered; /* of them, those that are not written yet: */
+    struct snapshot_row *first, **end;
+    struct arena arena; /* which holds them */
+    struct buf ranges;  /* frames that go behind them */
     struct snapshot *next;
 };
 
 struct snapshots {
     struct snapshot *open;
-    size_t bytes; /* that have gathered, of all of them */
+    size_t bytes; /* of memory that their rows take */
 };
 
 struct snapshot *snapshots_largest(const struct snapshots *s); /* or NULL */
@@ -33,11 +34,8 @@ struct snapshot *snapshots_add(struct snapshots *s, uint32_t oid);
 void snapshots_remove(struct snapshots *s, struct snapshot *one); /* and frees it */
 void snapshots_free(struct snapshots *s);
 
-void snapshot_row(struct snapshots *s, struct snapshot *one, const struct table *t,
-                  struct mp values);
-
-/* Of a table with a key: the row is as an earlier attempt had it. */
-void snapshot_keep(struct snapshots *s, struct snapshot *one, struct mp values);
+/* keep, of a table with a key: the row is as an earlier attempt had it. */
+void snapshot_row(struct snapshots *s, struct snapshot *one, struct mp values, bool keep);
 
 /* All rows of a range of pages have come. */
 void snapshot_range(struct snapshot *one, const struct frame *f);
@@ -47,6 +45,6 @@ void snapshot_ranges_write(struct stream_out *out, struct snapshot *one);
 
 /* Writes what has gathered as a part, which there must be. */
 void snapshot_part_write(struct stream_out *out, uint64_t part, struct snapshots *s,
-                         struct snapshot *one);
+                         struct snapshot *one, const struct table *t);
 
 #endif

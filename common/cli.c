@@ -170,7 +170,7 @@ int64_t clock_ms(void)
 {
     struct timespec t;
 
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t); /* it is asked for each message */
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 

@@ -127,7 +127,50 @@ struct arena_block {
     _Alignas(8) char data[];
 };
 
-#define ARENA_BLOCK ((size_t)1 << 20)
+#define BLOCK_MIN ((size_t)4 << 10)
+#define BLOCK_MAX ((size_t)1 << 20)
+
+/* Blocks of BLOCK_MAX bytes that no arena has now: memory that comes fresh from the system costs a
+ * page fault for each 4 kB of it. */
+static struct arena_block *spare;
+
+static void give_back(struct arena_block *b)
+{
+    if (b->cap == BLOCK_MAX) {
+        b->next = spare;
+        spare = b;
+    } else {
+        free(b);
+    }
+}
+
+/* A block with room for size, to be the head or, if it is a large one, the next. */
+static struct arena_block *add_block(struct arena *a, size_t size)
+{
+    struct arena_block *b = spare;
+    size_t cap = a->head ? 2 * a->head->cap : BLOCK_MIN;
+
+    if (b && size <= BLOCK_MAX) {
+        spare = b->next;
+        cap = BLOCK_MAX;
+    } else {
+        while (cap < size && cap < BLOCK_MAX)
+            cap *= 2;
+        cap = size > BLOCK_MAX ? size : cap > BLOCK_MAX ? BLOCK_MAX : cap;
+        b = mem_realloc(NULL, sizeof *b + cap);
+    }
+    *b = (struct arena_block){.cap = cap};
+    if (size > BLOCK_MAX && a->head) { /* the head has room yet */
+        b->next = a->head->next;
+        a->head->next = b;
+    } else {
+        if (a->head)
+            a->used += a->head->cap - a->head->used; /* as good as used */
+        b->next = a->head;
+        a->head = b;
+    }
+    return b;
+}
 
 void *arena_alloc(struct arena *a, size_t size)
 {
@@ -136,12 +179,8 @@ void *arena_alloc(struct arena *a, size_t size)
     if (size > (size_t)-1 - 64)
         out_of_memory(size);
     size = (size + 7) & ~(size_t)7;
-    if (!b || b->cap - b->used < size) {
-        size_t cap = size > ARENA_BLOCK ? size : ARENA_BLOCK;
-        b = mem_realloc(NULL, sizeof *b + cap);
-        *b = (struct arena_block){.next = a->head, .cap = cap};
-        a->head = b;
-    }
+    if (!b || b->cap - b->used < size)
+        b = add_block(a, size);
     void *p = b->data + b->used;
     b->used += size;
     a->used += size;
@@ -159,17 +198,14 @@ void *arena_copy(struct arena *a, const void *data, size_t len)
 
 void arena_reset(struct arena *a)
 {
-    struct arena_block *keep = NULL;
+    struct arena_block *keep = a->head && a->head->cap <= BLOCK_MAX ? a->head : NULL;
 
-    for (struct arena_block *b = a->head, *next; b; b = next) {
+    for (struct arena_block *b = keep ? keep->next : a->head, *next; b; b = next) {
         next = b->next;
-        if (!next && b->cap == ARENA_BLOCK)
-            keep = b;
-        else
-            free(b);
+        give_back(b);
     }
     if (keep)
-        keep->used = 0;
+        *keep = (struct arena_block){.cap = keep->cap};
     a->head = keep;
     a->used = 0;
 }
@@ -177,6 +213,7 @@ void arena_reset(struct arena *a)
 void arena_free(struct arena *a)
 {
     arena_reset(a);
-    free(a->head);
+    if (a->head)
+        give_back(a->head);
     a->head = NULL;
 }

@@ -31,10 +31,10 @@ void buf_drop(struct buf *b, size_t n); /* removes the first n bytes */
 void buf_free(struct buf *b);
 
 /* An arena: many allocations, one reset. Zero-initialize it. Pointers stay valid until the reset.
- */
+ * Its blocks grow up to 1 MB; those of 1 MB that an arena gives back are kept for any other. */
 struct arena {
     struct arena_block *head; /* the block in use, newest first */
-    size_t used;              /* bytes handed out since the last reset */
+    size_t used; /* bytes handed out since the last reset, and those lost at the ends of blocks */
 };
 
 void *arena_alloc(struct arena *a, size_t size); /* aligned to 8, not zeroed */

@@ -26,10 +26,17 @@ struct fetch {
     unsigned idle_count; /* keepalives that asked for a reply since then */
 };
 
+/*
+ * With `streaming` large transactions are sent while they are in progress, and not first written to
+ * the server's disk. Not before 15, where a session that has seen a change of a table may go on to
+ * send the table as it was published then: in a transaction that began before the publication's
+ * change nobody could tell.
+ */
 struct fetch *fetch_new(struct changes *c)
 {
     struct fetch *f = mem_alloc(sizeof *f);
 
+    c->run->unstreamed = c->run->version < 150000;
     *f = (struct fetch){.c = c, .aside = inprogress_new(c->run->arguments->spool)};
     return f;
 }
@@ -147,6 +154,15 @@ static enum fetched take_keepalive(struct fetch *f, const char *data, struct tro
     return FETCHED_LOST;
 }
 
+/* Begins again at c->position; from here on transactions come after their commit. */
+static enum fetched stop_streaming(struct fetch *f, const char *why, struct trouble *t)
+{
+    msg_info("no transaction is taken while it is in progress from here on: %s", why);
+    f->c->run->unstreamed = true;
+    fetch_close(f);
+    return fetch_open(f, t) ? FETCHED_OTHER : FETCHED_LOST;
+}
+
 /* A message for us is one of a transaction that has ended. */
 static enum fetched take_message(struct fetch *f, const char **data, size_t *len, struct trouble *t)
 {
@@ -159,11 +175,18 @@ static enum fetched take_message(struct fetch *f, const char **data, size_t *len
     *len -= WAL_HEADER;
     if (!inprogress_take(f->aside, *data, *len))
         return FETCHED_MESSAGE;
-    if (!inprogress_unclear(f->aside))
-        return FETCHED_OTHER;
-    f->c->run->unstreamed = true;
-    fetch_close(f);
-    return fetch_open(f, t) ? FETCHED_OTHER : FETCHED_LOST;
+    return inprogress_unclear(f->aside)
+               ? stop_streaming(f, "a logical message may have been rolled back", t)
+               : FETCHED_OTHER;
+}
+
+/* Of a transaction in progress the server may not see the catalog as it was, as when ALTER TABLE is
+ * rolled back to a savepoint and another one follows. Once it has all of the transaction, it does.
+ */
+static bool is_of_streaming(const struct run *run, const struct trouble *t)
+{
+    return !run->unstreamed && *t->sqlstate &&
+           (!trouble_is_temporary(t) || !strncmp(t->sqlstate, "XX", 2));
 }
 
 static enum fetched next_of_stream(struct fetch *f, const char **data, size_t *len,
@@ -184,7 +207,7 @@ static enum fetched next_of_stream(struct fetch *f, const char **data, size_t *l
     if (n < 0) {
         if (source_finish(l, l->stream, t))
             *t = (struct trouble){.text = "the server ended the replication"};
-        return FETCHED_LOST;
+        return is_of_streaming(f->c->run, t) ? stop_streaming(f, t->text, t) : FETCHED_LOST;
     }
     read_figures[READ_RECEIVED_BYTES].value += (uint64_t)n;
     *data = f->last;

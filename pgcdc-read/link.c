@@ -79,23 +79,16 @@ void link_publication_names(struct buf *sql, const struct arguments *a)
     buf_free(&names);
 }
 
-/*
- * With `streaming` large transactions are sent while they are in progress, and not first written to
- * the server's disk. Not before 15, where a session that has seen a change of a table may go on to
- * send the table as it was published then: in a transaction that began before the publication's
- * change nobody could tell.
- */
 static bool start(struct changes *c, PGconn *conn, struct trouble *t)
 {
     const struct arguments *a = c->run->arguments;
-    bool streaming = c->run->version >= 150000 && !c->run->unstreamed;
     struct buf sql = {0};
 
     buf_printf(&sql,
                "START_REPLICATION SLOT \"%s\" LOGICAL %s (%s, messages 'true', "
                "publication_names '",
                a->slot, LSN_TEXT(c->position),
-               streaming ? "proto_version '2', streaming 'on'" : "proto_version '1'");
+               c->run->unstreamed ? "proto_version '1'" : "proto_version '2', streaming 'on'");
     link_publication_names(&sql, a);
     buf_str(&sql, "')");
     PGresult *r = source_query(&c->run->loop, conn, t, sql.data, NULL);

@@ -1,5 +1,6 @@
 #include "pgoutput.h"
 
+#include <endian.h>
 #include <string.h>
 
 /* A cursor that never leaves its bytes: once a read does not fit, it and all later ones give 0. */
@@ -18,20 +19,42 @@ static const unsigned char *take(struct cursor *c, size_t n)
     return c->p - n;
 }
 
-static uint64_t take_uint(struct cursor *c, size_t bytes)
+static unsigned take_u8(struct cursor *c)
 {
-    const unsigned char *p = take(c, bytes);
-    uint64_t v = 0;
+    const unsigned char *p = take(c, 1);
 
-    for (size_t i = 0; p && i < bytes; i++)
-        v = v << 8 | p[i];
-    return v;
+    return p ? *p : 0;
 }
 
-#define take_u8(c) ((unsigned)take_uint(c, 1))
-#define take_u16(c) ((unsigned)take_uint(c, 2))
-#define take_u32(c) ((uint32_t)take_uint(c, 4))
-#define take_u64(c) take_uint(c, 8)
+static unsigned take_u16(struct cursor *c)
+{
+    const unsigned char *p = take(c, 2);
+    uint16_t v = 0;
+
+    if (p)
+        memcpy(&v, p, sizeof v);
+    return be16toh(v);
+}
+
+static uint32_t take_u32(struct cursor *c)
+{
+    const unsigned char *p = take(c, 4);
+    uint32_t v = 0;
+
+    if (p)
+        memcpy(&v, p, sizeof v);
+    return be32toh(v);
+}
+
+static uint64_t take_u64(struct cursor *c)
+{
+    const unsigned char *p = take(c, 8);
+    uint64_t v = 0;
+
+    if (p)
+        memcpy(&v, p, sizeof v);
+    return be64toh(v);
+}
 
 static const char *take_string(struct cursor *c)
 {

@@ -138,14 +138,13 @@ static bool note_position(struct replication *r, struct trouble *t)
 /* Whether the stream ends here. */
 static bool ends(struct replication *r)
 {
-    int64_t now = clock_ms();
-
     if (r->c->done && !r->c->run->unread && !r->c->run->reading)
         return true;
     if (!stop_requested())
         return false;
     if (changes_whole(r->c))
         return true;
+    int64_t now = clock_ms();
     if (!r->stop_deadline)
         r->stop_deadline = now + STOP_PATIENCE;
     if (now >= r->stop_deadline) {

@@ -344,12 +344,16 @@ def test_changes_of_a_dropped_table_close_before_the_snapshot_of_one_of_its_name
 
 
 def test_json_is_a_line_per_frame():
-    frames = [*OPENING, *transaction(100, ("insert", KEYED, ["1", "ä\n"])), ["end", 105]]
-    lines = [json.loads(line) for line in batch(frames, "--json").splitlines()]
+    rows = ("insert", KEYED, ["1", "ä\n"]), ("insert", KEYLESS, ["2", None])
+    frames = [*OPENING, *transaction(100, *rows), ["end", 105]]
+    output = batch(frames, "--json", "--mode", f"public.t{KEYLESS}=append")
+    lines = [json.loads(line) for line in output.splitlines()]
     assert [line[0] for line in lines] == [
-        "start", "batch", "relation", "relation", "part", "upsert", "part-end", "batch", "end",
+        "start", "batch", "relation", "relation", "part", "upsert", "event", "part-end", "batch",
+        "end",
     ]  # fmt: skip
     assert lines[5][5] == ["1", "ä\n"]
+    assert lines[6][5:] == ["i", ["2", None]]
 
 
 # ---------------------------------------------------------------- when batches close

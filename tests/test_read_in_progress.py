@@ -10,7 +10,8 @@ import pytest
 
 from lib import metrics
 from lib.pipeline import wait_for
-from lib.reader import Reader, settle, source_rows, stream_rows
+from lib.postgres import version
+from lib.reader import Reader, replay, settle, source_rows, stream_rows
 
 pytestmark = pytest.mark.since(15)
 
@@ -145,6 +146,7 @@ def test_random_transactions(source, slot, sessions, seed):
         assert live.stop() == 0
     assert live.said == ""
     frames = assert_same(source, slot, 10)
+    assert frames == read(source, slot, WHOLE, "--fetch", "sql")
     assert without(essence(live), "relation") == without(frames, "relation")
     for table in TABLES:
         assert source_rows(source, f"SELECT * FROM {table}") == stream_rows(live, f"public.{table}")
@@ -239,7 +241,7 @@ def test_ddl_in_progress(source, slot, sessions):
         reader.wait_checkpoint(source.lsn())
         assert reader.stop() == 0
         assert reader.said == ""
-    assert streamed(source, slot) >= 3
+    assert streamed(source, slot) >= 1
     changes = [frame for frame in essence(reader) if frame[0] == "relation" and frame[2] > 0]
     assert [[c["name"] for c in frame[4]["columns"]] for frame in changes] == [
         ["id", "v", "n", "y"], ["id", "w", "n", "y"], ["id", "w", "n"]
@@ -247,6 +249,28 @@ def test_ddl_in_progress(source, slot, sessions):
     last = {tuple(row[:3]) for row in stream_rows(reader, "public.a")}
     assert last == {tuple(row) for row in source_rows(source, "SELECT * FROM a")}
     assert stream_rows(reader, "public.b") == source_rows(source, "SELECT * FROM b")
+
+
+def test_what_the_server_cannot_send_in_progress(database, runs):
+    """It loses sight of a table that is altered, rolled back to a savepoint, and altered again."""
+    with contextlib.closing(psycopg.connect(database.conninfo)) as connection:
+        for statement in (insert("t", 1), "SAVEPOINT s", "ALTER TABLE t ADD x int DEFAULT 5",
+                          insert("t", 3, 2000), "ROLLBACK TO s", insert("t", 5),
+                          "ALTER TABLE t ADD y text", insert("t", 7)):  # fmt: skip
+            connection.execute(statement)
+        connection.commit()
+    with runs.start("--once", "-v") as reader:
+        end = reader.wait_frames("end")[0][1]
+        assert runs.read(reader) == []
+        runs.load.apply(end)
+        runs.load.drop_lock()
+        assert reader.wait() == 0
+    assert version() == 15 or "could not map filenumber" in reader.said
+    there = sorted(replay(runs.frames)["public.t"].values())
+    assert [row for row in there if len(row) == 3] == source_rows(
+        database, "SELECT * FROM t WHERE id >= 7000"
+    )
+    assert [row[:2] for row in there] == source_rows(database, "SELECT id, v FROM t")
 
 
 # ---------------------------------------------------------------- ends and interruptions
@@ -274,8 +298,11 @@ class InProgress:
         """Bytes of transactions in progress."""
         figures = metrics.read(self.file)
         there = figures["pgcdc_read_in_progress_bytes"]
-        assert (there > 0) == (figures["pgcdc_read_transactions_in_progress"] > 0)
+        assert there == 0 or figures["pgcdc_read_transactions_in_progress"] > 0
         return there
+
+    def reconnected(self):
+        return metrics.read(self.file)["pgcdc_read_reconnects_total"] > 0
 
     def wait_aside(self, least):
         wait_for(lambda: self.aside() >= least, 60, "bytes put aside")
@@ -317,7 +344,7 @@ def test_a_lost_connection(source, slot, sessions, tmp_path):
         assert [f for f in files if f.startswith(f"{tmp_path}/backlog.") and "(deleted)" in f]
         assert reader.memory() < 40_000
         cut(source, slot)
-        wait_for(lambda: beside.aside() == 0, 10, "a new connection")
+        wait_for(beside.reconnected, 20, "a new connection")
         beside.wait_aside(count * 150)
         two.run("ROLLBACK TO s")
         one.run("SAVEPOINT s", insert("c", 1, 2 * MANY), "ROLLBACK TO s", insert("c", 5))

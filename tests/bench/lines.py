@@ -135,4 +135,4 @@ def growth(name, work, small, large):
     def values(samples):
         return [(b.cpu / b.rows) / (a.cpu / a.rows) for a, b in zip(samples[small], samples[large])]
 
-    return Line(name, work, "processor time per row", 1.0, "×", False, (small, large), values)
+    return Line(name, work, "processor time per row there", 1.0, "×", False, (small, large), values)
