@@ -468,13 +468,24 @@ static _Noreturn void give_up(struct table *t, const struct statement *st)
     } else if (t->asked == CREATE || t->asked == FILL) {
         right.privileges = "CREATE TABLE";
         right.on = "SCHEMA";
-    } else if (t->asked == RENAME || t->asked == MAKE_WAY ||
+    } else if (t->asked == RENAME || t->asked == MAKE_WAY || t->asked == RELEASE ||
                (t->asked == SHAPE && t->change.kind == CHANGE_RENAME)) {
         right.privileges = "OWNER";
         right.name =
             t->asked == RENAME ? apply_old_name(&t->steps->load->ledger, step, t->name) : t->name;
     }
     statement_fail(st, what, &right);
+}
+
+/* What cannot be declared is missing, but rows don't need it. */
+static void warn(const struct table *t, const struct statement *st)
+{
+    const struct right owner = {.privileges = "OWNER", .on = "TABLE", .name = t->name};
+    char *sentence = statement_forbidden(st) ? rights_sentence(&owner) : NULL;
+
+    msg_warn("%s: %s: %s%s%s", t->name, st->sql, st->message, sentence ? "; it takes " : "",
+             sentence ? sentence : "");
+    free(sentence);
 }
 
 static void failed(struct table *t, struct statement *st)
@@ -499,14 +510,14 @@ static void failed(struct table *t, struct statement *st)
         ask(t, SCHEMA, table_schema_sql(t->step));
         return;
     }
-    if (t->asked == APPLY || t->asked == FILL)
-        t->step->unsure = true;                           /* even FAILED may have been committed */
-    if (t->asked == DECLARE && !statement_conflict(st)) { /* rows don't need it */
-        msg_warn("%s: %s: %s", t->name, st->sql, st->message);
+    if (t->asked == DECLARE && !statement_conflict(st)) {
+        warn(t, st);
         t->declared++;
         proceed(t);
         return;
     }
+    if (t->asked == APPLY || t->asked == FILL)
+        t->step->unsure = true; /* even FAILED may have been committed */
     bool changed = statement_conflict(st) || statement_no_table(st) ||
                    ((makes || t->asked == ALTER) && statement_exists(st)) ||
                    (t->asked == SHAPE && (statement_exists(st) || statement_no_column(st)));

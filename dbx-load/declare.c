@@ -111,15 +111,16 @@ static bool is_among(const json_t *names, const char *name)
     return false;
 }
 
-/* CASCADE: foreign keys of others that refer to the one that is no more. */
+/* again: perhaps some of it was done before a crash. CASCADE: foreign keys of others that refer to
+ * the one that is no more. */
 static void plan_key(struct plan *p, const struct table *t, const json_t *have,
-                     const json_t *wanted)
+                     const json_t *wanted, bool again)
 {
     struct buf b = {0};
 
     if (json_equal(have, wanted))
         return;
-    if (json_array_size(have))
+    if (json_array_size(have) || again)
         add(p, mem_printf("ALTER TABLE %s DROP PRIMARY KEY IF EXISTS CASCADE", t->name));
     for (size_t i = 0; i < json_array_size(have); i++)
         if (!is_among(wanted, name_at(have, i)) &&
@@ -213,7 +214,7 @@ char *declare_sql(struct table *t, const struct step *s)
     json_t *have_comments = parse(property(t, PROPERTY_COMMENTS), json_object());
     json_t *want_key = parse(key, json_array()), *want_comments = parse(comments, json_object());
 
-    plan_key(&p, t, have_key, want_key);
+    plan_key(&p, t, have_key, want_key, s->unsure);
     plan_comments(&p, t, s, have_comments, want_comments);
     plan_note(&p, t, key ? key : "[]", comments ? comments : "{}");
     if (!p.sql && p.n && !t->made) {
@@ -239,7 +240,7 @@ char *declare_release_sql(struct table *t)
     struct plan p = {.wanted = t->declared};
 
     if (alters && is_among(have, c->name)) {
-        plan_key(&p, t, have, none);
+        plan_key(&p, t, have, none, false);
         add(&p, table_set_sql(t, PROPERTY_KEY, "[]"));
     }
     if (!p.sql && p.n)

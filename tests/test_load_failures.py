@@ -323,6 +323,11 @@ def test_table_whose_key_cannot_be_declared_is_loaded_all_the_same(load, service
     faults({"sql": "PRIMARY KEY", "fail": {"sql_state": "0A000", "message": "[X] not here"}})
     [line] = loads(load, service)
     assert "warning: `c`.`s`.`t`: ALTER TABLE" in line and "ADD PRIMARY KEY (`id`): [X] not here" in line
+    faults(forbids("COMMENT"))
+    stream = later("c")
+    step = {**stream.step("t", [(1, "uno", 110)]), "comment": "said"}
+    _, _, err = ok(load.run(stream.batch(1, 100, 120, step).end()))
+    assert "COMMENT ON" in err and "it takes ALTER TABLE `c`.`s`.`t` OWNER TO `me@example.org`" in err
 
 
 def test_key_is_declared_after_a_kill(load, service, faults):
