@@ -14,15 +14,20 @@ TRANSACTIONS, CHANGES = 200_000, 4  # three updates and an insert each
 CLIENTS = 4
 
 
+def make(source, scale, transactions):
+    """The backlog: where it ends, and how many changes it has."""
+    source.pgbench("-i", "-q", "-s", scale)
+    source.execute("CREATE PUBLICATION pub FOR ALL TABLES")
+    source.keep()
+    each = transactions // CLIENTS
+    source.pgbench("-n", "-c", CLIENTS, "-j", 2, "-t", each)
+    return source.end(), each * CLIENTS * CHANGES
+
+
 @contextlib.contextmanager
 def contestants(bench):
     with bench.source("backlog") as source:
-        source.pgbench("-i", "-q", "-s", bench.size(10))
-        source.execute("CREATE PUBLICATION pub FOR ALL TABLES")
-        source.keep()
-        each = bench.size(TRANSACTIONS) // CLIENTS
-        source.pgbench("-n", "-c", CLIENTS, "-j", 2, "-t", each)
-        end, rows = source.end(), each * CLIENTS * CHANGES
+        end, rows = make(source, bench.size(10), bench.size(TRANSACTIONS))
         files = ours.pipeline(source, end, "--once", rows=rows, look=plain)
         files.rounds = 1  # it comes to the same each time
         yield {
