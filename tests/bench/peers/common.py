@@ -1,6 +1,7 @@
 """What peers share."""
 
 import os
+import re
 import subprocess
 
 from bench import measure
@@ -15,7 +16,7 @@ def url(source):
 
 
 def quietly(*command, **options):
-    """Runs a command of an installation; its last words are the error if it fails."""
+    """Runs a command of an installation; what it says of an error is that of Failed."""
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=False, **options
@@ -23,8 +24,9 @@ def quietly(*command, **options):
     except OSError as error:
         raise measure.Failed(str(error)) from None
     if done.returncode:
-        said = (done.stdout + done.stderr).strip().splitlines()
-        raise measure.Failed(next((line for line in said if "rror" in line), said[-1]).strip())
+        said = (done.stdout + done.stderr).strip().splitlines() or [f"exit code {done.returncode}"]
+        telling = [line for line in said if re.search("error|fatal|failed", line, re.IGNORECASE)]
+        raise measure.Failed((telling or said)[-1].strip())
 
 
 def venv(folder, *requirements):
