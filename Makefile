@@ -9,6 +9,8 @@
 #                   with new seeds, for FOR=8h or until one fails
 #   make bench      speed, memory and cost beside baselines, half an hour at most; LINES="backlog
 #                   snapshot" chooses (tests/bench/run --list), SCALE=0.01 takes fewer rows
+#   make bench-peers
+#                   the same for other programs of this kind, as far as they install here
 #   make install    PREFIX (/usr/local), DESTDIR
 
 PREFIX ?= /usr/local
@@ -77,7 +79,7 @@ $(BUILD)/unit/%: $(BUILD)/unit/obj/tests/unit/%.o $(BUILD)/unit/modules.a
 unit: $(UNIT)
 	@for t in $(UNIT); do echo "== $$t"; $$t || exit 1; done
 
-.PHONY: demo check check-versions check-long bench
+.PHONY: demo check check-versions check-long bench bench-peers
 demo:
 	@tests/setup
 	@$(MAKE) --no-print-directory all
@@ -109,6 +111,12 @@ bench:
 	@tests/setup
 	@$(MAKE) --no-print-directory all
 	@tests/bench/run --scale $(SCALE) --rounds $(ROUNDS) $(LINES)
+
+PEERS ?=
+bench-peers:
+	@tests/setup peers
+	@$(MAKE) --no-print-directory all
+	@tests/bench/peers/run --scale $(SCALE) --rounds $(ROUNDS) $(PEERS)
 
 .PHONY: install uninstall
 MAN1 = $(foreach p,$(PROGRAMS),$(p)/$(p).1)

@@ -7,26 +7,32 @@ import subprocess
 import duckdb
 
 from bench import ours
-from bench.lines import Theme, at_most, memory, processor, speed
+from bench.lines import STREAMER, Theme, at_most, memory, processor, speed
 from bench.source import receive
 
 TRANSACTIONS, CHANGES = 200_000, 4  # three updates and an insert each
 CLIENTS = 4
 
 
+def make(source, scale, transactions):
+    """The backlog: where it ends, and how many changes it has."""
+    source.pgbench("-i", "-q", "-s", scale)
+    source.execute("CREATE PUBLICATION pub FOR ALL TABLES")
+    source.keep()
+    each = transactions // CLIENTS
+    source.pgbench("-n", "-c", CLIENTS, "-j", 2, "-t", each)
+    return source.end(), each * CLIENTS * CHANGES
+
+
 @contextlib.contextmanager
 def contestants(bench):
     with bench.source("backlog") as source:
-        source.pgbench("-i", "-q", "-s", bench.size(10))
-        source.execute("CREATE PUBLICATION pub FOR ALL TABLES")
-        source.keep()
-        each = bench.size(TRANSACTIONS) // CLIENTS
-        source.pgbench("-n", "-c", CLIENTS, "-j", 2, "-t", each)
-        end, rows = source.end(), each * CLIENTS * CHANGES
+        end, rows = make(source, bench.size(10), bench.size(TRANSACTIONS))
         files = ours.pipeline(source, end, "--once", rows=rows, look=plain)
         files.rounds = 1  # it comes to the same each time
         yield {
             "receiver": receive(source, end),
+            "streamer": receive(source, end, streaming=True),
             "once": ours.pipeline(source, end, "--once", rows=rows),
             "stream": ours.pipeline(source, end, "--once", "--fetch", "stream", rows=rows),
             "reader": ours.reader(source, "--fetch", "sql"),
@@ -53,7 +59,7 @@ def plain(figures, folder):
 THEMES = [
     Theme("backlog", contestants, [
         speed("backlog-once", "backlog of 200k pgbench transactions, --once", 2.0, "once"),
-        speed("backlog-stream", "… the same, --fetch stream", 0.97, "stream"),
+        speed("backlog-stream", "… the same, --fetch stream", 0.97, "stream", *STREAMER),
         speed("backlog-reader", "… reader alone, --fetch sql", 2.4, "reader"),
         processor("backlog-cpu", "… processor time per million changes, --once", "once"),
         processor("backlog-cpu-stream", "… the same, --fetch stream", "stream"),

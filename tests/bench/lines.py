@@ -88,7 +88,8 @@ def spread(values):
     return (high - low) / statistics.median(values)
 
 
-RECEIVER = "pg_recvlogical -f /dev/null"
+RECEIVER = "receiver", "pg_recvlogical, protocol 1"
+STREAMER = "streamer", "pg_recvlogical, protocol 2, streaming"
 
 
 def times(name, work, goal, one, other, against, at_least=False):
@@ -104,7 +105,7 @@ def times(name, work, goal, one, other, against, at_least=False):
     return Line(name, work, against, goal, "×", at_least, (one, other), values, result)
 
 
-def speed(name, work, goal, ours, than="receiver", against=RECEIVER):
+def speed(name, work, goal, ours, than=RECEIVER[0], against=RECEIVER[1]):
     """How many times as fast as the baseline."""
     return times(name, work, goal, than, ours, against, at_least=True)
 

@@ -10,18 +10,23 @@ ROWS = 5_000_000
 COPY = ["-Xqc", "COPY narrow TO STDOUT"]
 
 
+def make(source, rows):
+    """The table, as published."""
+    source.execute(
+        "CREATE TABLE narrow (id int PRIMARY KEY, kind int NOT NULL, name text NOT NULL)",
+        "INSERT INTO narrow SELECT i, i % 100, 'name ' || i % 9973"
+        f" FROM generate_series(1, {rows}) AS i",
+        "CREATE PUBLICATION pub FOR TABLE narrow",
+        "VACUUM ANALYZE narrow",
+        "CHECKPOINT",
+    )
+
+
 @contextlib.contextmanager
 def contestants(bench):
     with bench.source("snapshot") as source:
         rows = bench.size(ROWS)
-        source.execute(
-            "CREATE TABLE narrow (id int PRIMARY KEY, kind int NOT NULL, name text NOT NULL)",
-            "INSERT INTO narrow SELECT i, i % 100, 'name ' || i % 9973"
-            f" FROM generate_series(1, {rows}) AS i",
-            "CREATE PUBLICATION pub FOR TABLE narrow",
-            "VACUUM ANALYZE narrow",
-            "CHECKPOINT",
-        )
+        make(source, rows)
         psql = [f"{PGBIN}/psql", "-d", source.conninfo, *COPY]
         yield {
             "copy": lambda bench: bench.run([psql]),

@@ -99,15 +99,17 @@ class Source(Database):
             raise measure.Failed(f"pgbench: {done.stderr.strip().splitlines()[-1]}")
 
 
-def receive(source, end, protocol=1, slot=KEEPER, publication="pub", options=()):
-    """The baseline: pg_recvlogical reads what the slot has up to `end`, and drops it."""
+def receive(source, end, streaming=False):
+    """The baseline: pg_recvlogical reads what the slot has up to `end`, and drops it; with protocol
+    version 1, or, as ours where it streams, 2 with transactions in progress."""
+    protocol = ["proto_version=2", "streaming=on"] if streaming else ["proto_version=1"]
+    options = [word for option in protocol for word in ("-o", option)]
 
     def contestant(bench):
-        with source.copy(slot) as name:
+        with source.copy() as name:
             command = [
                 f"{PGBIN}/pg_recvlogical", "-d", source.conninfo, "--slot", name, "--start",
-                "-o", f"proto_version={protocol}", *options,
-                "-o", f"publication_names={publication}",
+                *options, "-o", "publication_names=pub",
                 "--no-loop", "-f", "/dev/null", "--endpos", end,
             ]  # fmt: skip
             return bench.run([command])

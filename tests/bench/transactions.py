@@ -3,7 +3,7 @@
 import contextlib
 
 from bench import ours
-from bench.lines import Theme, memory, speed
+from bench.lines import STREAMER, Theme, memory, speed
 from bench.source import receive
 
 ROWS, ONE = 1_000_000, 2_000_000
@@ -31,6 +31,7 @@ def three(bench):
         end, changes = source.end(), rows + rows // 2 + rows // 4
         yield {
             "receiver": receive(source, end),
+            "streamer": receive(source, end, streaming=True),
             "once": ours.pipeline(source, end, "--once", rows=changes),
             "stream": ours.pipeline(source, end, "--once", "--fetch", "stream", rows=changes),
         }
@@ -53,7 +54,7 @@ def one(bench):
 THEMES = [
     Theme("three", three, [
         speed("three-once", "1.75 M changes in three transactions, --once", 1.4, "once"),
-        speed("three-stream", "… the same, --fetch stream", 0.97, "stream"),
+        speed("three-stream", "… the same, --fetch stream", 0.97, "stream", *STREAMER),
         memory("three-memory", "… memory", "once", "stream"),
     ]),
     Theme("one", one, [

@@ -6,8 +6,8 @@ from bench import ours
 from bench.lines import Theme, memory, speed
 from bench.source import receive
 
-COLUMNS, COLUMNS_ROWS = 60, 60_000  # and half as many updates
-DOCUMENTS = 20_000  # and five times as many updates that leave them as they are
+COLUMNS, COLUMNS_ROWS = 60, 200_000  # and half as many updates
+DOCUMENTS = 40_000  # and five times as many updates that leave them as they are
 LARGE = 500  # rows of 1 MB
 
 # a type, and a value of it in row i
