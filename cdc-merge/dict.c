@@ -138,4 +138,5 @@ void dict_free(struct dict *d)
     buf_free(&d->values);
     buf_free(&d->ends);
     buf_free(&d->slots);
+    d->count = 0;
 }

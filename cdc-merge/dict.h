@@ -16,7 +16,7 @@ struct dict {
     uint32_t count;
 };
 
-/* Forget all values, keeping the memory. */
+/* Forget all values, keeping the memory. To be called first, and again after dict_free. */
 void dict_reset(struct dict *d);
 
 /* The index of the value, which is added if it is new. */

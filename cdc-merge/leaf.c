@@ -254,7 +254,10 @@ static bool dictionary_pays(struct leaf *l, size_t direct)
     while (pays && walk_next(l, &w))
         if (dict_sample(&l->dict, w.value, w.len, every))
             pays = dictionary_size(l, every) < direct;
-    dict_reset(&l->dict);
+    if (pays)
+        dict_reset(&l->dict);
+    else
+        dict_free(&l->dict); /* there may be many columns */
     return pays;
 }
 
