@@ -25,18 +25,22 @@ class Progress(threading.Thread):
     def __init__(self, folder):
         super().__init__(daemon=True)
         self.folder, self.seen, self.over = folder, [], threading.Event()
+        self.before = None
 
     def run(self):
-        file, before = os.path.join(self.folder, "load"), None
         while not self.over.wait(LOOK):
-            now = os.stat(file).st_ino, os.stat(file).st_mtime_ns
-            if now != before:
-                before = now
-                self.seen.append((state.position(self.folder, "prepared"), time.time()))
+            self.look()
+
+    def look(self):
+        stat = os.stat(os.path.join(self.folder, "load"))
+        if (stat.st_ino, stat.st_mtime_ns) != self.before:
+            self.before = stat.st_ino, stat.st_mtime_ns
+            self.seen.append((state.position(self.folder, "prepared"), time.time()))
 
     def end(self):
         self.over.set()
         self.join()
+        self.look()  # what came since its last look
 
 
 def latencies(folder, seen):
