@@ -18,10 +18,7 @@
 #define DEARER 3                  /* and times as long as the first one for a byte */
 #define FOLLOW ((lsn_t)256 << 20) /* bytes of WAL after which the slot follows */
 
-#define HEADER                                                                                 \
-    25          /* bytes that the walsender puts before a message: 'w', two LSNs, and the time \
-                 */
-#define FIELD 6 /* and COPY: the count of fields, and the length of the only one */
+#define FIELD 6 /* bytes that COPY puts before a value: the count of fields, and its length */
 
 struct drain {
     struct changes *c;
@@ -116,7 +113,7 @@ static bool is_dear(struct drain *d, lsn_t from)
 {
     double ms = (double)(clock_ms() - d->since), bytes = (double)(d->read - from + 1);
 
-    if (d->a_byte == 0)
+    if (d->a_byte == 0 && d->waited)
         d->a_byte = ms / bytes;
     if (!d->waited || ms < DEAR || ms / bytes < DEARER * d->a_byte)
         return false;
