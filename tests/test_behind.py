@@ -63,7 +63,7 @@ def wait_applied(load, lsn):
 
 def test_other_tables_do_not_wait_for_a_snapshot(load, catalog, rows, faults, staged):
     """Nor does the next run. What has been done of a batch leaves nothing in the volume."""
-    faults({"sql": f"^CREATE TABLE `{catalog}`.`s`.`[tk]`", "pending": 6})
+    faults({"sql": f"^CREATE TABLE `{catalog}`.`s`.`[tk]`", "pending": 10})
     stream = later(catalog)
     since = stream.step("t", [(5, "five", 105)])
     stream.snapshot(1, "t", 100, [(1, "one", 100)], since)
