@@ -60,7 +60,9 @@ class Target:
             figures = self.pipeline(bench, path)
             if not state.holds(os.path.join(path, "state"), self.end):
                 raise measure.Failed("not all of it is loaded")
-        self.statements = [each for each in self.received()[len(before) :] if CHANGES.match(each)]
+        sent = self.received()[len(before) :]
+        self.statements = [each for each in sent if CHANGES.match(each)]
+        bench.say(f"  statements: {len(sent)}, {len(self.statements)} of them change rows")
         self.put_permit()
         return figures
 

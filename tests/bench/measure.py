@@ -37,6 +37,8 @@ class Figures:
         return sum(self.peaks)
 
     def __str__(self):
+        if not self.cpus:
+            return f"{self.seconds:.2f} s"
         cpu = " + ".join(f"{cpu:.2f}" for cpu in self.cpus)
         peak = " + ".join(f"{peak / 1e6:.0f}" for peak in self.peaks)
         return f"{self.seconds:.2f} s; processor {cpu} s; memory {peak} MB"
