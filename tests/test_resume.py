@@ -189,15 +189,7 @@ ROWS = "SELECT * FROM big"
 
 
 def test_rows_that_did_not_change_are_not_read_again(database, attempts):
-    wait_for(
-        lambda: database.value(
-            "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint >"
-            " (SELECT max(xmin::text::bigint) FROM big)"
-        ),
-        30,
-        "no other's transaction is older than the rows",
-    )
-    whole, rows = attempts.read(0.9)
+    whole, rows = attempts.read(0.9, jobs=1)  # with more the last ranges may all be under way
     assert whole == rows > 22_000
     database.execute("UPDATE big SET v = 'changed' WHERE id IN (7, 24999)", "DELETE FROM big WHERE id = 9")
     whole, rows = attempts.read()
