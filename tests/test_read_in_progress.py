@@ -282,7 +282,7 @@ class InProgress:
     def __init__(self, source, slot, folder, session, count, *arguments, **more):
         self.file = folder / "read.prom"
         arguments = ("--snapshot", "never", "--metrics", self.file, "--spool", folder, *arguments)
-        settings = {"PGOPTIONS": STREAMED["PGOPTIONS"] + " -c wal_sender_timeout=2s"}
+        settings = {"PGOPTIONS": STREAMED["PGOPTIONS"] + " -c wal_sender_timeout=4s"}
         self.reader = Reader(source.conninfo, slot, "--fetch", "stream", *arguments, environment=settings, **more)
         wait_for(self.file.exists, 10, "figures")
         session.run(insert("a", 1, count, 200 * "x"))
@@ -350,7 +350,7 @@ def test_a_lost_connection(source, slot, sessions, tmp_path):
         one.run("SAVEPOINT s", insert("c", 1, 2 * MANY), "ROLLBACK TO s", insert("c", 5))
         one.connection.commit()
         two.connection.commit()
-        settle(lambda: reader.said.count("\n") == 1, 3)  # longer than the server would wait
+        settle(lambda: reader.said.count("\n") == 1, 5)  # longer than the server would wait
         assert reader.memory() < 40_000
         cut(source, slot)
         settle(lambda: True, 0.5)
