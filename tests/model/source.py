@@ -55,7 +55,11 @@ class Source:
         elif do in ("rollback", "savepoint", "back"):
             getattr(session, do)()
         else:
-            self.change(session, operation)
+            try:
+                self.change(session, operation)
+            except psycopg.errors.DeadlockDetected:  # a snapshot's locks and an ALTER's
+                session.rollback()
+                self.counts["deadlocks"] += 1
 
     def change(self, session, operation):
         """Carries out what changes tables, their rows or their shape."""
@@ -124,8 +128,10 @@ class Session:
     def run_alone(self, statement):
         """For what cannot be done in a transaction."""
         self.connection.autocommit = True
-        self.run(statement)
-        self.connection.autocommit = False
+        try:
+            self.run(statement)
+        finally:
+            self.connection.autocommit = False
 
     def commit(self):
         self.connection.commit()
