@@ -234,6 +234,7 @@ enum fetched fetch_next(struct fetch *f, const char **data, size_t *len, struct 
         if (status == DRAIN_FAILED)
             streams_instead(f, t);
         fetch_close(f);
+        return FETCHED_OTHER; /* perhaps this is the target */
     }
     if (f->c->run->loop.stream)
         return next_of_stream(f, data, len, t);
