@@ -19,13 +19,13 @@ void fetch_close(struct fetch *f);
 
 enum fetched {
     FETCHED_MESSAGE, /* *data and *len are one, until the next call */
-    FETCHED_OTHER,   /* something that is no message yet, or none for others */
+    FETCHED_OTHER,   /* no message for the caller; there may be one at once */
     FETCHED_NOTHING, /* poll the socket */
     FETCHED_LOST,    /* the source is gone: *t says why */
 };
 enum fetched fetch_next(struct fetch *f, const char **data, size_t *len, struct trouble *t);
 
-/* -1: nothing more will come. */
+/* -1: behind the target, where there is nothing to wait for. */
 int fetch_socket(const struct fetch *f);
 
 /* Whether the last was a piece of a transaction in progress, of which more follows at once. */
