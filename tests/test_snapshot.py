@@ -1,6 +1,7 @@
 """Tables that are read while the stream goes on: the reader alone. What it costs others, in which
 pieces a table is read, and what may happen meanwhile."""
 
+import os
 import random
 import signal
 import threading
@@ -65,12 +66,29 @@ def assert_target_is(database, runs, *names):
         assert rows == source_rows(database, f"SELECT * FROM {name}")
 
 
+def slow_down_a_copy(database, until):
+    """One of the server's processes that send a table mostly stands still. Not all the time: it may
+    have a lock on a page, that others need."""
+    query = (
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+        " AND state = 'active' AND query LIKE 'COPY%'"
+    )
+    pid = wait_for(lambda: database.execute(query), 20, "a COPY", 0.002)[0][0]
+    deadline = time.monotonic() + 20
+    while not until() and time.monotonic() < deadline:
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.2)
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.001)
+
+
 def test_others_go_on_while_a_table_is_read(database, slot, big):
     """And so does the table: its changes since its snapshot come beside its rows."""
     with Reader(database.conninfo, slot, "--snapshot-jobs", "3") as reader:
         reader.wait_frames("checkpoint")
         with Writer(database):
             database.execute("ALTER PUBLICATION pub ADD TABLE big")
+            slow_down_a_copy(database, until=lambda: reader.of("update"))
             reader.wait_frames("snapshot-end", 2)
         reader.wait_checkpoint(database.lsn())
         assert reader.stop() == 0
