@@ -7,9 +7,11 @@ that user does not exist. The programs come from $PGBIN, or from Debian's Postgr
 Only the standard library is used here: tests/postgres runs it before anything is installed.
 """
 
+import contextlib
 import functools
 import os
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -62,9 +64,12 @@ def version():
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below those that connections get by themselves: none takes it before the server does."""
+    while True:
+        port = random.randrange(10000, 32768)
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 def _server_user():

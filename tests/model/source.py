@@ -8,6 +8,7 @@ import collections
 
 import psycopg
 
+from lib.postgres import version
 from model import ddl
 from model.shape import APART, EXTRA, FILLER, Shape, places
 from model.tables import BY_NAME, text
@@ -34,7 +35,7 @@ class Source:
             "CREATE TABLE ballast (v text)", "ALTER TABLE ballast ALTER v SET STORAGE EXTERNAL"
         )
         published = "TABLE " + ", ".join(table.name for table in tables)
-        if apart:
+        if apart and version() >= 15:
             published += f", TABLES IN SCHEMA {APART}"
         self.database.execute(
             f"CREATE PUBLICATION pub FOR {published} WITH (publish_via_partition_root)"
