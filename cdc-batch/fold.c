@@ -28,7 +28,6 @@ static void forget(struct table *t)
 {
     t->changed = t->cleared = false;
     t->nets = NULL;
-    t->nets_end = &t->nets;
     t->nnets = 0;
     t->events = NULL;
     t->events_end = &t->events;

@@ -7,14 +7,14 @@ struct net *kinds_net(struct fold *f, struct table *t, struct mp key)
     bool made;
     struct net *n = nets_get(&f->nets, &f->arena, t->group, key, &made);
 
-    if (!made) {
+    if (made) {
+        t->nnets++;
+        f->rows++;
+    } else {
         batch_figures[BATCH_FOLDED].value++;
-        return n;
+        DL_DELETE(t->nets, n);
     }
-    *t->nets_end = n;
-    t->nets_end = &n->next;
-    t->nnets++;
-    f->rows++;
+    DL_APPEND(t->nets, n); /* positions that only grow are small differences in a file */
     return n;
 }
 
@@ -43,7 +43,6 @@ void kinds_void(struct fold *f, struct table *t)
     batch_figures[BATCH_FOLDED].value += t->nnets;
     f->rows -= t->nnets;
     t->nets = NULL;
-    t->nets_end = &t->nets;
     t->nnets = 0;
     t->group = nets_group(&f->nets); /* the keys begin anew */
     t->cleared = true;

@@ -13,6 +13,7 @@
 
 #define uthash_malloc(size) mem_alloc(size)
 #include <uthash.h>
+#include <utlist.h>
 
 struct position {
     lsn_t lsn;
@@ -38,7 +39,7 @@ struct net {
     unsigned char *values;    /* a MessagePack array, one per column; NULL if it never had any */
     size_t size, room;        /* bytes of it, and bytes that there are for it */
     const struct net *origin; /* of the values: the key that the row had when the part began */
-    struct net *next;         /* of the table, in the order of first change */
+    struct net *prev, *next;  /* of the table, in the order of last change */
 };
 
 static inline struct mp net_values(const struct net *n)
@@ -67,7 +68,7 @@ struct table {
     struct snapshot *snapshot; /* that is open: changes are applied after it; or NULL */
     bool cleared;              /* truncated in this part, at clear */
     struct position clear;
-    struct net *nets, **nets_end;
+    struct net *nets;
     size_t nnets;
     uint32_t group; /* of its keys in this part: nets.h */
     struct event *events, **events_end;

@@ -191,10 +191,10 @@ def test_soft_deletes_keep_the_last_values():
         *("--delete", "soft"),
     )
     assert changes_of(out)[2:-3] == [
-        ["upsert", KEYED, 100, 6, T0 + 100, ["1", "again", None], None],
         ["retire", KEYED, 100, 3, T0 + 100, ["2", "x", "long"], None],
         ["retire", KEYED, 100, 4, T0 + 100, ["3", UNCHANGED, UNCHANGED], None],
         ["retire", KEYED, 100, 5, T0 + 100, ["4", "y", UNCHANGED], ["3"]],
+        ["upsert", KEYED, 100, 6, T0 + 100, ["1", "again", None], None],
     ]
 
 
