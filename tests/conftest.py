@@ -1,6 +1,7 @@
 """What the tests share: one PostgreSQL cluster and one warehouse for the whole run, and for each test
 a database, a catalog and pipelines of its own, none of which outlives it."""
 
+import contextlib
 import itertools
 import os
 import signal
@@ -14,6 +15,7 @@ from lib.pipeline import Pipeline, kill_leftovers
 from lib.postgres import Cluster, version
 from lib.reader import Load
 from lib.runs import Runs
+from lib.standin import StandIn
 from lib.warehouse import LocalWarehouse
 
 forget_settings()
@@ -140,6 +142,13 @@ def runs(database, slot, table, load):
     runs = Runs(database, slot, load)
     assert runs.once() == ["t", "u"]
     return runs
+
+
+@pytest.fixture
+def service(tmp_path):
+    """The warehouse's dialect without Spark, of a test's own."""
+    with contextlib.closing(StandIn(tmp_path / "volumes")) as service:
+        yield service
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 says, and that afterwards nothing is missing. The service is the local one without Spark; where Delta
 has to show something, the tests are in test_load.py."""
 
-import contextlib
-import json
 import os
 import time
 
@@ -12,20 +10,10 @@ import pytest
 from lib import state
 from lib.frames import OID, Load, first, later, ok, refused
 from lib.pipeline import wait_for
-from lib.standin import StandIn
-
-@pytest.fixture
-def service(tmp_path):
-    with contextlib.closing(StandIn(tmp_path / "volumes")) as service:
-        yield service
-
 
 @pytest.fixture
 def load(tmp_path, service):
-    return Load(tmp_path, {
-        "DATABRICKS_HOST": service.host, "DATABRICKS_TOKEN": service.signin.token,
-        "DATABRICKS_WAREHOUSE_ID": service.warehouse.id,
-    })  # fmt: skip
+    return Load(tmp_path, service.environment)
 
 
 @pytest.fixture
@@ -175,11 +163,10 @@ def test_missing_right_to_change_or_rename_a_table(load, service, faults):
 def test_missing_right_of_a_service_principal_and_of_who_is_not_known(load, service, faults):
     faults(forbids("CREATE TABLE"), {"path": "/scim/", "status": 403})
     refused(load.run(first("c").end()), 78, "CREATE TABLE ON SCHEMA `c`.`s` TO `the user of the token`")
-    facts = json.loads(service.signin.test_show(None).data)
-    principal = {"DATABRICKS_TOKEN": "", "DATABRICKS_CLIENT_ID": facts["client_id"],
-                 "DATABRICKS_CLIENT_SECRET": facts["client_secret"]}  # fmt: skip
-    result = load.run(later("c").end(), environment=principal)
-    refused(result, 78, f"CREATE TABLE ON SCHEMA `c`.`s` TO `{facts['client_id']}`")
+    principal = service.principal
+    result = load.run(later("c").end(), environment={"DATABRICKS_TOKEN": "", **principal})
+    who = principal["DATABRICKS_CLIENT_ID"]
+    refused(result, 78, f"CREATE TABLE ON SCHEMA `c`.`s` TO `{who}`")
 
 
 # ---------------------------------------------------------------- a busy service

@@ -1,29 +1,18 @@
 """What many tables cost, and that they don't wait for each other: requests are counted on the local
 service without Spark."""
 
-import contextlib
 
 import pytest
 
 from lib.frames import Load, later, ok
 from lib.pipeline import wait_for
-from lib.standin import StandIn
 
 TABLES = 20
 
 
 @pytest.fixture
-def service(tmp_path):
-    with contextlib.closing(StandIn(tmp_path / "volumes")) as service:
-        yield service
-
-
-@pytest.fixture
 def load(tmp_path, service):
-    return Load(tmp_path, {
-        "DATABRICKS_HOST": service.host, "DATABRICKS_TOKEN": service.signin.token,
-        "DATABRICKS_WAREHOUSE_ID": service.warehouse.id,
-    })  # fmt: skip
+    return Load(tmp_path, service.environment)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ those of the SDK to the same service, by path, query, header names, and the body
 
 import contextlib
 import io
-import json
 import os
 import re
 import signal
@@ -20,26 +19,14 @@ from databricks.sdk.service.sql import (
 from lib import state
 from lib.frames import Load, first, later, ok
 from lib.pipeline import wait_for
-from lib.standin import StandIn
 
 # What HTTP itself needs, and libcurl and Python's requests word differently.
 OF_HTTP = {"host", "connection", "accept-encoding", "content-length", "transfer-encoding"}
 
 
 @pytest.fixture
-def service(tmp_path):
-    with contextlib.closing(StandIn(tmp_path / "volumes")) as service:
-        yield service
-
-
-@pytest.fixture
 def environment(service):
-    facts = json.loads(service.signin.test_show(None).data)
-    return {
-        "DATABRICKS_HOST": service.host,
-        "DATABRICKS_CLIENT_ID": facts["client_id"],
-        "DATABRICKS_CLIENT_SECRET": facts["client_secret"],
-    }
+    return service.principal
 
 
 def kind_of(request):

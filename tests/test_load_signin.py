@@ -4,7 +4,6 @@ The service is the local one without Spark: the streams are empty, and what is s
 
 import contextlib
 import glob
-import json
 import os
 import socket
 import threading
@@ -18,12 +17,6 @@ from lib.standin import StandIn, make_certificate
 
 WAREHOUSE = {"DATABRICKS_WAREHOUSE_ID": "0123456789abcdef"}
 HOME = {"DATABRICKS_CONFIG_FILE": ""}  # the usual one
-
-
-@pytest.fixture
-def service(tmp_path):
-    with contextlib.closing(StandIn(tmp_path / "volumes")) as service:
-        yield service
 
 
 @pytest.fixture
@@ -56,15 +49,6 @@ def refused(result, code, *words):
     assert len(result[2].splitlines()) == 1, result[2]
     for word in words:
         assert word in result[2]
-
-
-def principal(service):
-    facts = json.loads(service.signin.test_show(None).data)
-    return {
-        "DATABRICKS_HOST": service.host,
-        "DATABRICKS_CLIENT_ID": facts["client_id"],
-        "DATABRICKS_CLIENT_SECRET": facts["client_secret"],
-    }
 
 
 def set_life(service, seconds):
@@ -134,7 +118,7 @@ def test_profile_that_is_not_there(run, profiles):
 
 
 def test_two_ways_to_sign_in_are_named(service, run, profiles):
-    both = {**principal(service), "DATABRICKS_TOKEN": service.signin.token}
+    both = {**service.principal, "DATABRICKS_TOKEN": service.signin.token}
     refused(run(both), 78, "pat (DATABRICKS_TOKEN)", "oauth-m2m (DATABRICKS_CLIENT_ID)")
     profiles("[p]\nclient_id = x\nclient_secret = y\n")
     token = {"DATABRICKS_HOST": service.host, "DATABRICKS_TOKEN": service.signin.token}
@@ -167,7 +151,7 @@ def test_options_that_exclude_each_other(run):
 
 
 def test_service_principal(service, run):
-    environment = principal(service)
+    environment = service.principal
     ok(run(environment))
     assert service.paths[:2] == ["/oidc/.well-known/oauth-authorization-server", "/oidc/v1/token"]
     assert tokens_issued(service) == 1
@@ -177,7 +161,7 @@ def test_service_principal(service, run):
 
 def test_token_is_renewed_in_mid_run_before_it_ends(service, run, tmp_path):
     set_life(service, 4)  # fetched again after 2 seconds, refused after 4
-    load = Load(tmp_path, {**WAREHOUSE, **principal(service)})
+    load = Load(tmp_path, {**WAREHOUSE, **service.principal})
     process = load.start()
     process.stdin.write(Stream("c").start().bytes())
     process.stdin.flush()
@@ -195,7 +179,7 @@ def test_token_is_renewed_in_mid_run_before_it_ends(service, run, tmp_path):
 def test_renewal_that_fails_is_tried_again_when_the_token_ends(service, tmp_path):
     set_life(service, 4)
     set_rules(service, {"path": "/oidc/v1/token", "skip": 1, "count": 1, "status": 500})
-    load = Load(tmp_path, {**WAREHOUSE, **principal(service)})
+    load = Load(tmp_path, {**WAREHOUSE, **service.principal})
     process = load.start()
     process.stdin.write(Stream("c").start().bytes())
     process.stdin.flush()
@@ -212,7 +196,7 @@ def test_renewal_that_fails_is_tried_again_when_the_token_ends(service, tmp_path
 
 
 def test_token_that_is_refused_is_replaced_once(service, run, tmp_path):
-    load = Load(tmp_path, {**WAREHOUSE, **principal(service)})
+    load = Load(tmp_path, {**WAREHOUSE, **service.principal})
     process = load.start()
     process.stdin.write(Stream("c").start().bytes())
     process.stdin.flush()
@@ -227,7 +211,7 @@ def test_token_that_is_refused_is_replaced_once(service, run, tmp_path):
 def test_token_that_is_refused_for_ever(service, run):
     set_life(service, 3600)
     service.signin._tokens = Forgetful()
-    refused(run(principal(service)), 78, "token was refused", "service principal")
+    refused(run(service.principal), 78, "token was refused", "service principal")
     assert tokens_issued(service) == 2
 
 
@@ -237,14 +221,14 @@ class Forgetful(dict):
 
 
 def test_wrong_secret(service, run):
-    wrong = {**principal(service), "DATABRICKS_CLIENT_SECRET": "dose-wrong"}
+    wrong = {**service.principal, "DATABRICKS_CLIENT_SECRET": "dose-wrong"}
     refused(run(wrong), 78, "DATABRICKS_CLIENT_SECRET", "Client authentication failed")
 
 
 @pytest.mark.parametrize("trouble", ["secret", "host", "token"])
 def test_check_says_what_is_wrong_with_the_sign_in(service, run, trouble):
     """As a line among the others: the stages before have theirs."""
-    environment = principal(service)
+    environment = service.principal
     if trouble == "secret":
         environment["DATABRICKS_CLIENT_SECRET"] = "dose-wrong"
     if trouble == "token":
@@ -262,13 +246,13 @@ def test_check_says_what_is_wrong_with_the_sign_in(service, run, trouble):
 
 def test_sign_in_that_is_busy_is_tried_again(service, run):
     set_rules(service, {"path": "^/oidc", "status": 503, "count": 2})
-    code, _, err = run(principal(service))
+    code, _, err = run(service.principal)
     assert code == 0 and len(err.splitlines()) == 1 and "trying again" in err
 
 
 def test_host_without_sign_in(service, run):
     set_rules(service, {"path": "oauth-auth", "status": 404})
-    refused(run(principal(service)), 78, "workspace")
+    refused(run(service.principal), 78, "workspace")
 
 
 def set_rules(service, *rules):
@@ -282,7 +266,7 @@ def test_secret_goes_to_no_other_host(service, run, tmp_path):
     with contextlib.closing(StandIn(tmp_path / "other")) as other:
         body = '{"token_endpoint": "%s/oidc/v1/token"}' % other.host
         set_rules(service, {"path": "oauth-auth", "status": 200, "body": body})
-        refused(run(principal(service)), 78, "its own host", other.host)
+        refused(run(service.principal), 78, "its own host", other.host)
         assert other.seen == []
 
 
@@ -296,8 +280,8 @@ def test_redirect_is_not_followed(service, run, tmp_path, status):
 
 
 def test_secrets_are_in_no_log_no_state_and_no_process_list(service, run, tmp_path):
-    secret = principal(service)["DATABRICKS_CLIENT_SECRET"]
-    load = Load(tmp_path, {**WAREHOUSE, **principal(service)})
+    secret = service.principal["DATABRICKS_CLIENT_SECRET"]
+    load = Load(tmp_path, {**WAREHOUSE, **service.principal})
     process = load.start("-vv")
     process.stdin.write(Stream("c").start().bytes())
     process.stdin.flush()

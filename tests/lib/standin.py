@@ -1,6 +1,7 @@
 """The REST dialect of the local warehouse without Spark behind it, in this process. For what concerns
 the way to the service: files are kept, and of statements there is just what a snapshot takes."""
 
+import json
 import os
 import re
 import ssl
@@ -106,6 +107,25 @@ class StandIn:
             self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
         self.host = f"{self.scheme}://localhost:{self.server.server_address[1]}"
+
+    @property
+    def environment(self):
+        """What dbx-load needs to come here, with a token …"""
+        return {
+            "DATABRICKS_HOST": self.host,
+            "DATABRICKS_TOKEN": self.signin.token,
+            "DATABRICKS_WAREHOUSE_ID": self.warehouse.id,
+        }
+
+    @property
+    def principal(self):
+        """… or as a service principal, without the warehouse."""
+        facts = json.loads(self.signin.test_show(None).data)
+        return {
+            "DATABRICKS_HOST": self.host,
+            "DATABRICKS_CLIENT_ID": facts["client_id"],
+            "DATABRICKS_CLIENT_SECRET": facts["client_secret"],
+        }
 
     def close(self):
         self.server.shutdown()
