@@ -20,24 +20,23 @@ from lib.warehouse import LocalWarehouse
 
 forget_settings()
 
-# What can run side by side: each lane has servers of its own, and the last needs no warehouse.
-# A file takes another lane with pytestmark = pytest.mark.lane("kill").
-LANES = ("kill", "warehouse", "plain")
+# What can run side by side: tests that need a warehouse, and those that don't.
+LANES = ("warehouse", "plain")
 
 _numbers = itertools.count(1)
 
 
 def pytest_addoption(parser):
-    parser.addoption("--lane", choices=LANES, help="only the tests that run in this lane")
+    parser.addoption("--lane", choices=LANES, help="only the tests of this lane")
+    parser.addoption(
+        "--share", metavar="FOLDER", help="each file runs in the first run with this that gets to it"
+    )
     parser.addoption(
         "--postgres", action="store_true", help="only the tests that ask for a PostgreSQL server"
     )
 
 
 def lane(item):
-    marker = item.get_closest_marker("lane")
-    if marker:
-        return marker.args[0]
     return "warehouse" if "warehouse" in item.fixturenames else "plain"
 
 
@@ -60,9 +59,32 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_configure(config):
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", 143))  # fixtures clean up
-    config.addinivalue_line("markers", "lane(name): where it runs; see LANES in conftest.py")
     config.addinivalue_line("markers", "since(major): skipped on an older PostgreSQL")
     config.addinivalue_line("markers", "deadline(seconds): fail the test after that; default 180")
+
+
+def taken(items, folder):
+    """The tests of the files that no other run has taken, which are taken one by one."""
+    for path, tests in itertools.groupby(items, key=lambda item: item.path):
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(os.path.join(folder, path.name), os.O_CREAT | os.O_EXCL))
+            yield from tests
+
+
+def pytest_runtestloop(session):
+    """What pytest does, with --share for the files that this run gets."""
+    folder = session.config.getoption("--share")
+    if not folder or session.testsfailed:
+        return None
+    items = taken(session.items, folder)
+    item = next(items, None)
+    while item:
+        following = next(items, None)
+        session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
+        item = following
+    return True
 
 
 @pytest.fixture(autouse=True)

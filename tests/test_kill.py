@@ -10,8 +10,6 @@ import pytest
 from lib.pipeline import ROOT, STAGES, wait_for
 from lib.workload import Watcher, Workload, create
 
-pytestmark = pytest.mark.lane("kill")
-
 KILLS = 5
 SEED = int(os.environ.get("SEED", "20261122"))
 

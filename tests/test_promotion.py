@@ -9,7 +9,7 @@ import pytest
 from lib.database import Database
 from lib.pipeline import wait_for
 from lib.postgres import Cluster
-from lib.reader import Reader, stream_rows
+from lib.reader import Reader
 from lib.runs import Runs
 
 

@@ -22,8 +22,6 @@ import pytest
 from lib.compare import Difference
 from lib.replication import Replication
 
-pytestmark = pytest.mark.lane("kill")
-
 ROUNDS = ("together", "batch", "behind", "quiet", "once")
 QUIET = 180  # seconds until all tables that nobody writes to are changed, on a busy machine
 STORIES = {}  # name: Story

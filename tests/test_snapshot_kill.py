@@ -7,8 +7,6 @@ import pytest
 from lib.pipeline import FAILPOINTS, STAGES
 from lib.workload import Watcher, Workload
 
-pytestmark = pytest.mark.lane("kill")
-
 ROWS = 9000
 
 # Of big, each row is on a page of its own, and a connection reads 4,096 pages at a time. Its ids

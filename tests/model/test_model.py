@@ -14,8 +14,6 @@ from model.source import Source
 RUNS, OPERATIONS = 20, 300
 SEED = int(os.environ.get("SEED", "1867"))  # 20 from here have all operations and victims
 
-pytestmark = pytest.mark.lane("kill")
-
 
 @pytest.fixture(scope="module")
 def totals(request):
