@@ -27,6 +27,7 @@ from .errors import SqlError, no_such_catalog
 # rows. Interpreted expressions halve the time of a small MERGE (no Java is compiled per query), the
 # C1 compiler alone warms up faster (its default code cache of 48 MiB would run full, after which
 # nothing is compiled any more), and without adaptive execution a query is one job, not several.
+# Hadoop's own way with local files starts a program for each rename and for the mode of each file.
 _CONF = {
     "spark.master": "local[2]",
     "spark.app.name": "warehouse",
@@ -53,6 +54,9 @@ _CONF = {
     "spark.ui.retainedJobs": "10",
     "spark.ui.retainedStages": "10",
     "spark.databricks.delta.snapshotPartitions": "1",
+    "spark.databricks.delta.writeChecksumFile.enabled": "false",
+    "spark.delta.logStore.file.impl": "io.delta.storage.LocalLogStore",
+    "spark.hadoop.fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
 }
 
 
