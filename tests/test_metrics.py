@@ -118,7 +118,10 @@ def test_figures_of_a_known_workload(pipeline, database):
     assert then["pgcdc_read_wal_end_bytes"] >= end
     assert then["pgcdc_read_position_bytes"] == then["dbx_load_applied_bytes"] >= end
     assert then["dbx_load_applied_bytes"] == then["dbx_load_prepared_bytes"] == pipeline.position()
-    assert then["pgcdc_read_lag_bytes"] == 0 <= then["pgcdc_read_lag_seconds"] < 20
+    # not always 0: now and then the server itself writes a record
+    behind = then["pgcdc_read_wal_end_bytes"] - then["pgcdc_read_position_bytes"]
+    assert 0 <= then["pgcdc_read_lag_bytes"] == behind < 1000
+    assert 0 <= then["pgcdc_read_lag_seconds"] < 20
     for time_of in ("pgcdc_read_position", "dbx_load_acknowledged"):
         assert 0 <= time.time() - then[f"{time_of}_timestamp_seconds"] < 20
 
