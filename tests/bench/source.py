@@ -14,6 +14,7 @@ from lib.postgres import PGBIN, Cluster
 SETTINGS = {
     "fsync": "on",
     "shared_buffers": "1GB",
+    "logical_decoding_work_mem": "64MB",  # PostgreSQL's default; the tests have less
     # what happens now and then by itself would happen to one side only
     "autovacuum": "off",
     "max_wal_size": "64GB",
