@@ -107,7 +107,7 @@ static void write_snapshot_part(struct batcher *b, struct snapshot *one)
     if (!one->gathered)
         return;
     figures_part(one->gathered);
-    snapshot_part_write(b->out, ++b->parts, &b->snapshots, one, fold_table(&b->fold, one->oid));
+    snapshot_part_write(b->out, ++b->parts, &b->snapshots, one);
 }
 
 /* Folded rows and rows of snapshots share the memory: the largest heap goes. */
@@ -199,21 +199,15 @@ static struct table *frame_table(struct batcher *b, struct frame *f)
 }
 
 /* The position of a change in the transaction that is being read, which must be its LSN. */
-static struct position position(const struct batcher *b, const struct frame *f, lsn_t lsn,
-                                uint64_t seq)
-{
-    if (!b->in_transaction)
-        frame_bad(f, "a change outside of a transaction");
-    if (lsn != b->commit_lsn)
-        frame_bad(f, "a change has another LSN than its transaction");
-    return (struct position){.lsn = lsn, .seq = seq, .time = b->commit_time};
-}
-
 static struct position frame_position(const struct batcher *b, struct frame *f)
 {
     lsn_t lsn = frame_uint(f);
 
-    return position(b, f, lsn, frame_uint(f));
+    if (!b->in_transaction)
+        frame_bad(f, "a change outside of a transaction");
+    if (lsn != b->commit_lsn)
+        frame_bad(f, "a change has another LSN than its transaction");
+    return (struct position){.lsn = lsn, .seq = frame_uint(f), .time = b->commit_time};
 }
 
 static struct fold *fold_of(struct batcher *b, const struct table *t)
@@ -237,45 +231,62 @@ static struct snapshot *frame_snapshot(const struct frame *f, const struct table
     frame_bad(f, "no snapshot of this table is open");
 }
 
-static void take_snapshot_row(struct batcher *b, struct frame *f, const struct table *t, lsn_t lsn,
-                              bool keep)
-{
-    struct snapshot *one = frame_snapshot(f, t);
-
-    if (one->lsn != lsn)
-        frame_bad(f, "a row of another snapshot than the open one");
-    const char *bad = fold_whole_row(&b->fold, t, f->body);
-    if (bad)
-        frame_bad(f, bad);
-    snapshot_row(&b->snapshots, one, b->fold.row->raw, keep);
-    batch_figures[BATCH_SNAPSHOT_ROWS].value++;
-    if (one->gathered >= b->limits.rows)
-        write_snapshot_part(b, one);
-    else
-        write_if_full(b);
-}
-
 static void take_insert(struct batcher *b, struct frame *f)
 {
     struct table *t = frame_table(b, f);
-    lsn_t lsn = frame_uint(f);
-    uint64_t seq = frame_uint(f);
+    struct position at = frame_position(b, f);
 
-    if (seq)
-        folded(b, f, BATCH_INSERTS,
-               fold_insert(fold_of(b, t), t, position(b, f, lsn, seq), f->body));
-    else
-        take_snapshot_row(b, f, t, lsn, false);
+    folded(b, f, BATCH_INSERTS, fold_insert(fold_of(b, t), t, at, f->body));
+}
+
+/* The next n of the rows that a frame ends with. */
+static struct mp next_rows(struct frame *f, unsigned n)
+{
+    struct mp rows = {f->body.p, f->body.p};
+
+    for (; n; n--)
+        rows.end = frame_any(f).end;
+    return rows;
+}
+
+/* What they hold is for cdc-merge to see. */
+static void gather_rows(struct batcher *b, struct frame *f, struct snapshot *one, unsigned n,
+                        bool keep)
+{
+    if (frame_uint(f) != one->lsn)
+        frame_bad(f, "a row of another snapshot than the open one");
+    if (keep && frame_uint(f))
+        frame_bad(f, "a row of a snapshot with a number");
+    batch_figures[BATCH_SNAPSHOT_ROWS].value += n;
+    while (n) {
+        uint64_t room = b->limits.rows - one->gathered;
+        unsigned some = n < room ? n : (unsigned)room;
+        struct mp rows = some < n ? next_rows(f, some) : f->body;
+        snapshot_rows(&b->snapshots, one, rows, some, keep);
+        n -= some;
+        if (one->gathered == b->limits.rows)
+            write_snapshot_part(b, one);
+        else
+            write_if_full(b);
+    }
+}
+
+static void take_rows(struct batcher *b, struct frame *f)
+{
+    struct snapshot *one = frame_snapshot(f, frame_table(b, f));
+
+    if (f->elements < 3)
+        frame_bad(f, "there are no rows");
+    gather_rows(b, f, one, f->elements - 2, false);
 }
 
 static void take_keep(struct batcher *b, struct frame *f)
 {
     const struct table *t = frame_table(b, f);
-    lsn_t lsn = frame_uint(f);
 
-    if (frame_uint(f) || t->keyless || t->shape->append)
+    if (t->keyless || t->shape->append)
         frame_bad(f, "only rows with a key are kept, in a snapshot of a table that is merged");
-    take_snapshot_row(b, f, t, lsn, true);
+    gather_rows(b, f, frame_snapshot(f, t), 1, true);
 }
 
 static void take_range(struct batcher *b, struct frame *f)
@@ -493,22 +504,16 @@ bool batcher_take(struct batcher *b, struct frame *f)
 {
     static const struct {
         const char *type;
-        unsigned elements;
+        unsigned elements; /* 0: any number */
         void (*take)(struct batcher *b, struct frame *f);
     } kinds[] = {
-        {"update", 5, take_update},
-        {"insert", 4, take_insert},
-        {"delete", 4, take_delete},
-        {"begin", 3, take_begin},
-        {"checkpoint", 2, take_checkpoint},
-        {"relation", 4, take_relation},
-        {"truncate", 4, take_truncate},
-        {"keep", 4, take_keep},
-        {"range", 5, take_range},
-        {"snapshot", 7, take_snapshot},
-        {"snapshot-end", 4, take_snapshot_end},
-        {"define", 1, take_define},
-        {"message", 4, take_message},
+        {"update", 5, take_update},     {"insert", 4, take_insert},
+        {"rows", 0, take_rows},         {"delete", 4, take_delete},
+        {"begin", 3, take_begin},       {"checkpoint", 2, take_checkpoint},
+        {"relation", 4, take_relation}, {"truncate", 4, take_truncate},
+        {"keep", 4, take_keep},         {"range", 5, take_range},
+        {"snapshot", 7, take_snapshot}, {"snapshot-end", 4, take_snapshot_end},
+        {"define", 1, take_define},     {"message", 4, take_message},
         {"end", 1, take_end},
     };
 
@@ -521,7 +526,7 @@ bool batcher_take(struct batcher *b, struct frame *f)
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (!frame_is(f, kinds[i].type))
             continue;
-        if (f->elements != kinds[i].elements)
+        if (kinds[i].elements && f->elements != kinds[i].elements)
             frame_bad(f, "wrong number of elements");
         kinds[i].take(b, f);
         return kinds[i].take != take_end;

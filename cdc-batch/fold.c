@@ -244,12 +244,3 @@ const char *fold_truncate(struct fold *f, struct table *t, struct position at)
         t->kind->truncate(f, t);
     return bad;
 }
-
-const char *fold_whole_row(struct fold *f, const struct table *t, struct mp values)
-{
-    const char *bad = row_open(f->row, values, t->shape->ncolumns);
-
-    if (!bad && f->row->unchanged)
-        bad = "a row of a snapshot has an unchanged value";
-    return bad;
-}

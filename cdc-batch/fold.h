@@ -58,10 +58,6 @@ const char *fold_update(struct fold *f, struct table *t, struct position at, str
 const char *fold_delete(struct fold *f, struct table *t, struct position at, struct mp old);
 const char *fold_truncate(struct fold *f, struct table *t, struct position at);
 
-/* Opens a row of the table that must have nothing unchanged; it is in f->row then. NULL, or what is
- * wrong. */
-const char *fold_whole_row(struct fold *f, const struct table *t, struct mp values);
-
 /* Bytes that the part takes. */
 size_t fold_size(const struct fold *f);
 

@@ -5,9 +5,10 @@
 
 #include "out.h"
 
-struct snapshot_row {
-    struct snapshot_row *next;
-    struct mp values;
+struct snapshot_rows {
+    struct snapshot_rows *next;
+    struct mp rows;
+    unsigned n;
     bool keep;
 };
 
@@ -51,18 +52,18 @@ void snapshots_free(struct snapshots *s)
         snapshots_remove(s, s->open);
 }
 
-void snapshot_row(struct snapshots *s, struct snapshot *one, struct mp values, bool keep)
+void snapshot_rows(struct snapshots *s, struct snapshot *one, struct mp rows, unsigned n, bool keep)
 {
-    size_t before = one->arena.used, size = mp_size(values);
-    struct snapshot_row *row = arena_alloc(&one->arena, sizeof *row + size);
-    unsigned char *copy = (unsigned char *)(row + 1);
+    size_t before = one->arena.used, size = mp_size(rows);
+    struct snapshot_rows *to = arena_alloc(&one->arena, sizeof *to + size);
+    unsigned char *copy = (unsigned char *)(to + 1);
 
-    memcpy(copy, values.p, size);
-    *row = (struct snapshot_row){.values = {copy, copy + size}, .keep = keep};
-    *one->end = row;
-    one->end = &row->next;
-    one->rows++;
-    one->gathered++;
+    memcpy(copy, rows.p, size);
+    *to = (struct snapshot_rows){.rows = {copy, copy + size}, .n = n, .keep = keep};
+    *one->end = to;
+    one->end = &to->next;
+    one->rows += n;
+    one->gathered += n;
     s->bytes += one->arena.used - before;
 }
 
@@ -87,37 +88,31 @@ void snapshot_ranges_write(struct stream_out *out, struct snapshot *one)
     buf_clear(&one->ranges);
 }
 
-static void row_write(struct stream_out *out, const struct snapshot *one, const struct table *t,
-                      const struct snapshot_row *row)
+static void rows_write(struct stream_out *out, const struct snapshot *one,
+                       const struct snapshot_rows *rows)
 {
-    bool event = t->shape->append;
-    const char *type = row->keep ? "keep" : event ? "event" : t->keyless ? "net" : "upsert";
-    msgpack_packer *pk = stream_frame(out, type, row->keep ? 5 : 6);
+    msgpack_packer *pk =
+        rows->keep ? stream_frame(out, "keep", 5) : stream_frame(out, "rows", 3 + rows->n);
 
     msgpack_pack_uint32(pk, one->oid);
     msgpack_pack_uint64(pk, one->lsn);
-    msgpack_pack_uint64(pk, 0);
+    if (rows->keep)
+        msgpack_pack_uint64(pk, 0);
     msgpack_pack_int64(pk, one->time);
-    if (event)
-        pack_str(pk, "r");
-    pack_raw(pk, row->values);
-    if (t->keyless && !event)
-        msgpack_pack_int64(pk, 1);
-    else if (!event && !row->keep)
-        msgpack_pack_nil(pk);
+    pack_raw(pk, rows->rows);
     stream_done(out);
 }
 
 void snapshot_part_write(struct stream_out *out, uint64_t part, struct snapshots *s,
-                         struct snapshot *one, const struct table *t)
+                         struct snapshot *one)
 {
     msgpack_packer *pk = stream_frame(out, "part", 2);
 
     msgpack_pack_uint64(pk, part);
     msgpack_pack_uint32(pk, one->oid);
     stream_done(out);
-    for (const struct snapshot_row *row = one->first; row; row = row->next) {
-        row_write(out, one, t, row);
+    for (const struct snapshot_rows *rows = one->first; rows; rows = rows->next) {
+        rows_write(out, one, rows);
         out_relieve(out);
     }
     pk = stream_frame(out, "part-end", 2);

@@ -16,7 +16,7 @@ struct snapshot {
     bool ended;        /* it waits for a commit */
     uint64_t rows;     /* so far */
     uint64_t gathered; /* of them, those that are not written yet: */
-    struct snapshot_row *first, **end;
+    struct snapshot_rows *first, **end;
     struct arena arena; /* which holds them */
     struct buf ranges;  /* frames that go behind them */
     struct snapshot *next;
@@ -34,8 +34,10 @@ struct snapshot *snapshots_add(struct snapshots *s, uint32_t oid);
 void snapshots_remove(struct snapshots *s, struct snapshot *one); /* and frees it */
 void snapshots_free(struct snapshots *s);
 
-/* keep, of a table with a key: the row is as an earlier attempt had it. */
-void snapshot_row(struct snapshots *s, struct snapshot *one, struct mp values, bool keep);
+/* n rows, one after the other. keep, of a table with a key: the rows are as an earlier attempt had
+ * them. */
+void snapshot_rows(struct snapshots *s, struct snapshot *one, struct mp rows, unsigned n,
+                   bool keep);
 
 /* All rows of a range of pages have come. */
 void snapshot_range(struct snapshot *one, const struct frame *f);
@@ -45,6 +47,6 @@ void snapshot_ranges_write(struct stream_out *out, struct snapshot *one);
 
 /* Writes what has gathered as a part, which there must be. */
 void snapshot_part_write(struct stream_out *out, uint64_t part, struct snapshots *s,
-                         struct snapshot *one, const struct table *t);
+                         struct snapshot *one);
 
 #endif

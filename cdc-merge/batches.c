@@ -413,34 +413,34 @@ static void take_net(struct batches *b, struct frame *f)
     take_row(b, f, rows_net);
 }
 
+static void take_rows(struct batches *b, struct frame *f)
+{
+    if (f->elements < 4)
+        frame_bad(f, "there are no rows");
+    take_row(b, f, rows_read);
+}
+
 bool batches_take(struct batches *b, struct frame *f)
 {
     static const struct {
         const char *type;
-        unsigned elements;
+        unsigned elements; /* 0: any number */
         void (*take)(struct batches *b, struct frame *f);
     } kinds[] = {
-        {"upsert", 6, take_upsert},
-        {"remove", 5, take_remove},
-        {"keep", 5, take_keep},
-        {"net", 6, take_net},
-        {"event", 6, take_event},
-        {"retire", 6, take_retire},
-        {"clear", 4, take_clear},
-        {"part", 2, begin_part},
-        {"part-end", 2, end_part},
-        {"relation", 4, take_relation},
-        {"define", 1, take_define},
-        {"batch", 4, end_batch},
-        {"snapshot-batch", 6, end_snapshot},
-        {"snapshot", 7, begin_snapshot},
-        {"range", 5, take_range},
+        {"upsert", 6, take_upsert},      {"remove", 5, take_remove},
+        {"keep", 5, take_keep},          {"net", 6, take_net},
+        {"event", 6, take_event},        {"rows", 0, take_rows},
+        {"retire", 6, take_retire},      {"clear", 4, take_clear},
+        {"part", 2, begin_part},         {"part-end", 2, end_part},
+        {"relation", 4, take_relation},  {"define", 1, take_define},
+        {"batch", 4, end_batch},         {"snapshot-batch", 6, end_snapshot},
+        {"snapshot", 7, begin_snapshot}, {"range", 5, take_range},
         {"message", 4, take_message},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (!frame_is(f, kinds[i].type))
             continue;
-        if (f->elements != kinds[i].elements)
+        if (kinds[i].elements && f->elements != kinds[i].elements)
             frame_bad(f, "wrong number of elements");
         kinds[i].take(b, f);
         return true;

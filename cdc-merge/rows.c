@@ -290,12 +290,11 @@ static void take_carry(struct rows *r, struct frame *f, bool unchanged)
     staged_carry(r->to, key, carried);
 }
 
-static void put_row(struct rows *r, struct frame *f, bool removed)
+/* Whether there is an unchanged one among its values. */
+static bool put_values(struct rows *r, struct frame *f)
 {
     const struct shape *s = r->shape;
-    size_t special = special_at(s);
     bool unchanged = false;
-    struct staged_position p = rows_position(f);
     expect_values(r, f);
     unsigned keys = 0;
     for (unsigned i = 0; i < s->ncolumns; i++) {
@@ -308,14 +307,27 @@ static void put_row(struct rows *r, struct frame *f, bool removed)
             put_value(r, i, c, &t);
         } else if (kind == UNCHANGED_VALUE) {
             unchanged = true;
-            parquet_put(r->parquet, special + UNCHANGED, &(union parquet_value){.i = c->attnum});
+            parquet_put(r->parquet, special_at(s) + UNCHANGED,
+                        &(union parquet_value){.i = c->attnum});
             staged_set_unchanged(r->to, c->attnum);
         }
     }
-    take_carry(r, f, unchanged);
-    parquet_put(r->parquet, special + REMOVED, &(union parquet_value){.i = removed});
-    put_position(r, &p);
+    return unchanged;
+}
+
+static void end_keyed(struct rows *r, const struct staged_position *p, bool removed)
+{
+    parquet_put(r->parquet, special_at(r->shape) + REMOVED, &(union parquet_value){.i = removed});
+    put_position(r, p);
     file_end_row(r->file);
+}
+
+static void put_row(struct rows *r, struct frame *f, bool removed)
+{
+    struct staged_position p = rows_position(f);
+    bool unchanged = put_values(r, f);
+    take_carry(r, f, unchanged);
+    end_keyed(r, &p, removed);
 }
 
 void rows_upsert(struct rows *r, struct frame *f)
@@ -343,9 +355,7 @@ static void put_removed(struct rows *r, struct frame *f)
         if (s->columns[i].key)
             put_key(r, i, &s->columns[i], keys++, kind, &t, f);
     }
-    parquet_put(r->parquet, special_at(s) + REMOVED, &(union parquet_value){.i = 1});
-    put_position(r, &p);
-    file_end_row(r->file);
+    end_keyed(r, &p, true);
 }
 
 void rows_remove(struct rows *r, struct frame *f)
@@ -360,12 +370,10 @@ void rows_keep(struct rows *r, struct frame *f)
     put_removed(r, f);
 }
 
-void rows_net(struct rows *r, struct frame *f)
+/* The values, as a line of COPY has them. */
+static void put_line(struct rows *r, struct frame *f)
 {
     const struct shape *s = r->shape;
-    size_t special = special_at(s);
-    expect(f, s->kind == MULTISET);
-    struct staged_position p = rows_position(f);
     expect_values(r, f);
     buf_clear(&r->line);
     for (unsigned i = 0; i < s->ncolumns; i++) {
@@ -382,31 +390,39 @@ void rows_net(struct rows *r, struct frame *f)
         value_put_copy(&r->line, t.data, t.len);
         put_value(r, i, &s->columns[i], &t);
     }
+    union parquet_value row = {.bytes = {r->line.data, r->line.len}};
+    if (s->ncolumns == 0)
+        row.bytes.data = "";
+    parquet_put(r->parquet, special_at(s) + ROW, &row);
+}
+
+static void end_counted(struct rows *r, const struct staged_position *p, int64_t count)
+{
+    parquet_put(r->parquet, special_at(r->shape) + COUNT, &(union parquet_value){.i = count});
+    put_position(r, p);
+    file_end_row(r->file);
+}
+
+void rows_net(struct rows *r, struct frame *f)
+{
+    expect(f, r->shape->kind == MULTISET);
+    struct staged_position p = rows_position(f);
+    put_line(r, f);
     int64_t count = frame_int(f);
     if (count == 0)
         frame_bad(f, "a row is neither added nor removed");
     r->to->removes |= count < 0;
     r->to->copies |= count > 1;
     r->to->added += count > 0 ? (uint64_t)count : 0;
-    union parquet_value row = {.bytes = {r->line.data, r->line.len}};
-    if (s->ncolumns == 0)
-        row.bytes.data = "";
-    parquet_put(r->parquet, special + ROW, &row);
-    parquet_put(r->parquet, special + COUNT, &(union parquet_value){.i = count});
-    put_position(r, &p);
-    file_end_row(r->file);
+    end_counted(r, &p, count);
 }
 
-void rows_event(struct rows *r, struct frame *f)
+static void put_event(struct rows *r, struct frame *f, const struct staged_position *p,
+                      const char *op)
 {
     const struct shape *s = r->shape;
-    size_t special = special_at(s), len;
-    expect(f, s->kind == LOG);
-    struct staged_position p = rows_position(f);
-    const char *op = frame_str(f, &len);
-    if (len != 1 || !memchr("riudt", *op, 5))
-        frame_bad(f, "an event is one of r, i, u, d and t");
-    parquet_put(r->parquet, special + OP, &(union parquet_value){.bytes = {op, len}});
+    size_t special = special_at(s);
+    parquet_put(r->parquet, special + OP, &(union parquet_value){.bytes = {op, 1}});
     expect_values(r, f);
     for (unsigned i = 0; i < s->ncolumns; i++) {
         const char *name = s->columns[i].name;
@@ -414,10 +430,48 @@ void rows_event(struct rows *r, struct frame *f)
         enum value_kind kind = next_value(f, &t);
         if (kind == VALUE)
             put_value(r, i, &s->columns[i], &t);
+        else if (kind == UNCHANGED_VALUE && *op == 'r')
+            frame_bad(f, "a row of a snapshot has an unchanged value");
         else if (kind == UNCHANGED_VALUE)
             parquet_put(r->parquet, special + UNCHANGED,
                         &(union parquet_value){.bytes = {name, strlen(name)}});
     }
-    put_position(r, &p);
+    put_position(r, p);
     file_end_row(r->file);
+}
+
+void rows_event(struct rows *r, struct frame *f)
+{
+    size_t len;
+    expect(f, r->shape->kind == LOG);
+    struct staged_position p = rows_position(f);
+    const char *op = frame_str(f, &len);
+    if (len != 1 || !memchr("riudt", *op, 5))
+        frame_bad(f, "an event is one of r, i, u, d and t");
+    put_event(r, f, &p, op);
+}
+
+void rows_read(struct rows *r, struct frame *f)
+{
+    struct staged_position p = {.lsn = frame_uint(f), .time = frame_int(f)};
+    if (p.lsn > INT64_MAX)
+        frame_bad(f, "a position is too large");
+    expect(f, r->to->folder);
+    for (unsigned n = f->elements - 3; n; n--) {
+        switch (r->shape->kind) {
+        case KEYED:
+            if (put_values(r, f))
+                frame_bad(f, "a row of a snapshot has an unchanged value");
+            end_keyed(r, &p, false);
+            break;
+        case MULTISET:
+            put_line(r, f);
+            r->to->added++;
+            end_counted(r, &p, 1);
+            break;
+        case LOG:
+            put_event(r, f, &p, "r");
+            break;
+        }
+    }
 }

@@ -47,7 +47,7 @@ void rows_open(struct rows *r, struct staged *to, char *name);
 /* Take a position out of a frame. */
 struct staged_position rows_position(struct frame *f);
 
-/* Append the row of a frame of that type, whose OID has been taken out already. What is
+/* Append the row or rows of a frame of that type, whose OID has been taken out already. What is
  * wrong in the frame ends the program (65). */
 void rows_upsert(struct rows *r, struct frame *f);
 void rows_retire(struct rows *r, struct frame *f);
@@ -55,6 +55,7 @@ void rows_remove(struct rows *r, struct frame *f);
 void rows_keep(struct rows *r, struct frame *f);
 void rows_event(struct rows *r, struct frame *f);
 void rows_net(struct rows *r, struct frame *f);
+void rows_read(struct rows *r, struct frame *f); /* `rows`: as a snapshot has them */
 
 /* Whose file is open, or NULL. */
 const struct staged *rows_open_for(const struct rows *r);

@@ -4,7 +4,9 @@
  */
 #include "stream.h"
 
+#include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -15,6 +17,7 @@
 #include "msg.h"
 
 #define READ_SIZE ((size_t)256 << 10)
+#define PIPE_SIZE (1 << 20) /* so that a stage is not kept waiting while the next is busy */
 
 struct stream_in {
     int fd;
@@ -224,6 +227,7 @@ struct stream_out *stream_out_new(int fd, bool json)
 
     out->fd = fd;
     out->json = json;
+    fcntl(fd, F_SETPIPE_SZ, PIPE_SIZE); /* as far as it is one, and the system lets us */
     pack_into(&out->pk, &out->buf);
     return out;
 }
@@ -242,6 +246,23 @@ msgpack_packer *stream_frame(struct stream_out *out, const char *type, unsigned 
     msgpack_pack_array(&out->pk, elements + 1);
     pack_str(&out->pk, type);
     return &out->pk;
+}
+
+msgpack_packer *stream_frame_open(struct stream_out *out, const char *type)
+{
+    out->frame = out->buf.len;
+    out->packing = true;
+    buf_add(&out->buf, "\xdd\0\0\0\0", 5); /* an array; its length comes later */
+    pack_str(&out->pk, type);
+    return &out->pk;
+}
+
+void stream_done_with(struct stream_out *out, unsigned elements)
+{
+    uint32_t length = htobe32(elements + 1);
+
+    memcpy(out->buf.data + out->frame + 1, &length, sizeof length);
+    stream_done(out);
 }
 
 void stream_done(struct stream_out *out)

@@ -87,6 +87,10 @@ void stream_out_free(struct stream_out *out);
 msgpack_packer *stream_frame(struct stream_out *out, const char *type, unsigned elements);
 void stream_done(struct stream_out *out);
 
+/* The same, where the elements are counted only at the end. */
+msgpack_packer *stream_frame_open(struct stream_out *out, const char *type);
+void stream_done_with(struct stream_out *out, unsigned elements);
+
 /* Appends a frame as it came. */
 void stream_forward(struct stream_out *out, const struct frame *f);
 

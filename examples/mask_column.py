@@ -9,6 +9,7 @@ import msgpack  # python3-msgpack
 
 table, column = sys.argv[1:]
 masked = {}  # oid of the table -> index of the column
+first = {"rows": 3, "insert": 4, "update": 4, "delete": 4}  # where the rows of a frame begin
 for number in signal.SIGINT, signal.SIGTERM:
     signal.signal(number, signal.SIG_IGN)  # the reader ends the stream; go on until then
 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -20,11 +21,11 @@ for frame in msgpack.Unpacker(sys.stdin.buffer.raw, max_buffer_size=2**31 - 1):
         names = [known["name"] for known in shape["columns"]]
         here = f"{shape['schema']}.{shape['table']}" == table and column in names
         masked[oid] = names.index(column) if here else None
-    elif frame[0] in ("insert", "update", "delete") and masked.get(frame[1]) is not None:
-        for values in filter(None, frame[4:]):  # the row, the old row
+    elif frame[0] in first and masked.get(frame[1]) is not None:
+        for values in filter(None, frame[first[frame[0]] :]):  # an old row may be nil
             if isinstance(values[masked[frame[1]]], str):  # neither NULL nor unchanged
                 text = values[masked[frame[1]]].encode()
                 values[masked[frame[1]]] = hashlib.sha256(text).hexdigest()[:16]
     sys.stdout.buffer.write(msgpack.packb(frame))
-    if frame[0] not in ("insert", "update", "delete"):
+    if frame[0] not in first:
         sys.stdout.buffer.flush()

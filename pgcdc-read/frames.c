@@ -64,6 +64,25 @@ void frames_snapshot(struct stream_out *out, uint32_t oid, uint64_t attempt, lsn
     stream_done(out);
 }
 
+msgpack_packer *frames_rows(struct stream_out *out, uint32_t oid, lsn_t lsn)
+{
+    msgpack_packer *pk = stream_frame_open(out, "rows");
+
+    msgpack_pack_uint32(pk, oid);
+    msgpack_pack_uint64(pk, lsn);
+    return pk;
+}
+
+void frames_rows_add(msgpack_packer *pk, const struct tuple *row)
+{
+    pack_tuple(pk, row);
+}
+
+void frames_rows_end(struct stream_out *out, unsigned rows)
+{
+    stream_done_with(out, 2 + rows);
+}
+
 void frames_keep(struct stream_out *out, uint32_t oid, lsn_t lsn, const struct tuple *key)
 {
     pack_tuple(row_frame(out, "keep", 4, oid, lsn, 0), key);

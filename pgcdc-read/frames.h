@@ -1,4 +1,5 @@
-/* The frames that pgcdc-read writes, cdc-stream(5); each call packs a whole one. */
+/* The frames that pgcdc-read writes, cdc-stream(5); each call packs a whole one, but for
+ * rows. */
 #ifndef PGCDC_READ_FRAMES_H
 #define PGCDC_READ_FRAMES_H
 
@@ -12,6 +13,10 @@
 /* resume: the attempts that it goes on from, or NULL. */
 void frames_snapshot(struct stream_out *out, uint32_t oid, uint64_t attempt, lsn_t lsn,
                      int64_t time, uint64_t horizon, uint64_t stamp, const struct resume *resume);
+/* Rows of a snapshot, in one frame: begin, each row, end. Nothing else is written meanwhile. */
+msgpack_packer *frames_rows(struct stream_out *out, uint32_t oid, lsn_t lsn);
+void frames_rows_add(msgpack_packer *pk, const struct tuple *row);
+void frames_rows_end(struct stream_out *out, unsigned rows);
 void frames_keep(struct stream_out *out, uint32_t oid, lsn_t lsn, const struct tuple *key);
 void frames_range(struct stream_out *out, uint32_t oid, uint64_t attempt,
                   const struct load_range *range);

@@ -14,7 +14,7 @@
 
 #define PENDING_WRITE ((size_t)64 << 10) /* bytes worth a write() */
 #define PENDING_MAX ((size_t)1 << 20)    /* bytes above which we read no more */
-#define LOOK_ROUND 256                   /* rows after which all else is seen to, however busy */
+#define LOOK_ROUND 256                   /* pushes after which all else is seen to, however busy */
 #define LOOK_EVERY 500                   /* ms between looks at dbx-load's lock and file */
 
 /* Whoever shares our stdout (a shell's subshell does) gets it back as it was. */

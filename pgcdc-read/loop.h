@@ -51,7 +51,7 @@ enum { LOOP_FDS_MAX = 64 };
 bool loop_wait_any(struct loop *l, const int *fds, unsigned n, int64_t until);
 
 /* Sends what stdout takes, and waits while more is pending than a slow downstream may make us keep.
- * To be called after every row. */
+ * To be called after every row, or some of them. */
 void loop_push(struct loop *l);
 
 /* Whether so much is pending: loop_push would wait. */

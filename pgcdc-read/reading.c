@@ -17,7 +17,7 @@
 
 enum {
     RANGE_PAGES = 4096, /* 32 MB: what a connection reads at a time */
-    ROUND = 64,         /* rows of a connection before others have their turn */
+    TURN = 8 << 10,     /* bytes of a connection before others have their turn */
     SAY_EVERY = 10000   /* ms between lines for a terminal */
 };
 
@@ -41,6 +41,8 @@ struct worker {
     struct load_range range; /* which that is */
     bool again;       /* it was read by an earlier attempt: a row begins with whether it is newer */
     struct tuple row; /* its values are overwritten by every row */
+    msgpack_packer *frame; /* that is open, and … */
+    unsigned pending;      /* … the rows in it; 0: none is */
 };
 
 struct reading {
@@ -354,44 +356,63 @@ static void end_range(struct run *run, struct worker *w, int why)
         end_table(run, run->reading, of);
 }
 
-static void take_row(struct run *run, struct worker *w, char *line, int len)
+/* Rows go out several to a frame. */
+static void end_frame(struct run *run, struct worker *w)
+{
+    if (w->pending)
+        frames_rows_end(run->loop.out, w->pending);
+    w->pending = 0;
+}
+
+static void add_row(struct run *run, struct worker *w, const struct tuple *row)
+{
+    if (!w->pending++)
+        w->frame = frames_rows(run->loop.out, w->of->table->oid, run->reading->lsn);
+    frames_rows_add(w->frame, row);
+}
+
+static void take_row(struct run *run, struct worker *w, char *line, size_t len)
 {
     const struct table *table = w->of->table;
 
-    bool good = copytext_split(line, (size_t)len, w->row.values, w->row.n);
+    bool good = copytext_split(line, len, w->row.values, w->row.n);
     if (!good || (w->again && w->row.values[0].kind != VALUE_TEXT))
         msg_die(EX_DATAERR, "a row of COPY cannot be taken apart table=%s.%s row=%" PRIu64,
                 table->schema, table->name, w->of->rows + 1);
     struct tuple row = {w->row.n - w->again, w->row.values + w->again};
-    if (w->again && *w->row.values[0].data == 'f')
+    if (w->again && *w->row.values[0].data == 'f') {
+        end_frame(run, w);
         frames_keep(run->loop.out, table->oid, run->reading->lsn, &row);
-    else
-        frames_insert(run->loop.out, table->oid, run->reading->lsn, 0, &row);
+    } else {
+        add_row(run, w, &row);
+    }
     w->of->rows++;
     run->reading->rows++;
-    run->reading->bytes += (uint64_t)len;
+    run->reading->bytes += len;
     read_figures[READ_SNAPSHOT_ROWS].value++;
-    read_figures[READ_SNAPSHOT_BYTES].value += (uint64_t)len;
-    loop_push(&run->loop);
+    read_figures[READ_SNAPSHOT_BYTES].value += len;
     FAILPOINT("mid-range");
 }
 
 /* One connection's turn. False: it has nothing at the moment. */
 static bool take_rows(struct run *run, struct worker *w)
 {
+    size_t bytes = 0;
     char *line;
-    int n = 0, taken = 0;
+    int n = 0;
 
     if (!w->of && !begin_range(run, w))
         return false;
-    while (taken < ROUND && (n = source_copy_data(w->c, &line)) > 0) {
-        take_row(run, w, line, n);
+    while (bytes < TURN && (n = source_copy_data(w->c, &line)) > 0) {
+        take_row(run, w, line, (size_t)n);
         PQfreemem(line);
-        taken++;
+        bytes += (size_t)n;
     }
+    end_frame(run, w);
+    loop_push(&run->loop);
     if (n < 0)
         end_range(run, w, n);
-    return taken || n < 0;
+    return bytes || n < 0;
 }
 
 /* How far it is, and when it will be done if it goes on as it did. */

@@ -198,23 +198,24 @@ BOUNDS = ("batch", "snapshot", "snapshot-batch")
 
 
 def test_snapshots_may_come_mixed_and_have_parts_of_their_own():
+    """A frame with more rows than a part takes is cut."""
     frames = [*OPENING, ["snapshot", KEYED, 1, 50, T0, 0, 0, []], ["snapshot", KEYLESS, 2, 50, T0, 0, 0, []]]
-    for i in range(5):
-        frames.append(["insert", KEYED, 50, 0, [str(i), "x"]])
-        frames.append(["insert", KEYLESS, 50, 0, ["same", "row"]])
-    frames += [["snapshot-end", KEYLESS, 2, 50, 5], ["snapshot-end", KEYED, 1, 50, 5], ["end", 50]]
+    keyed, same = [[str(i), "x"] for i in range(8)], ["same", "row"]
+    frames.append(["rows", KEYED, 50, *keyed[:7]])
+    frames += [["rows", KEYLESS, 50, same]] * 5
+    frames.append(["rows", KEYED, 50, keyed[7]])
+    frames += [["snapshot-end", KEYLESS, 2, 50, 5], ["snapshot-end", KEYED, 1, 50, 8], ["end", 50]]
     out = changes_of(batch(frames, "--part-rows", "3"))
-    keyed = [["upsert", KEYED, 50, 0, T0, [str(i), "x"], None] for i in range(5)]
-    same = ["net", KEYLESS, 50, 0, T0, ["same", "row"], 1]
     assert out == [
         START,
         ["snapshot", KEYED, 1, 50, T0, 0, 0, []], ["snapshot", KEYLESS, 2, 50, T0, 0, 0, []],
-        ["part", 1, KEYED], *keyed[:3], ["part-end", 1, 3],
-        ["part", 2, KEYLESS], *[same] * 3, ["part-end", 2, 3],
-        ["part", 3, KEYLESS], *[same] * 2, ["part-end", 3, 2],
+        ["part", 1, KEYED], ["rows", KEYED, 50, T0, *keyed[:3]], ["part-end", 1, 3],
+        ["part", 2, KEYED], ["rows", KEYED, 50, T0, *keyed[3:6]], ["part-end", 2, 3],
+        ["part", 3, KEYLESS], *[["rows", KEYLESS, 50, T0, same]] * 3, ["part-end", 3, 3],
+        ["part", 4, KEYLESS], *[["rows", KEYLESS, 50, T0, same]] * 2, ["part-end", 4, 2],
         ["snapshot-batch", 2, KEYLESS, 2, 50, T0, 5],
-        ["part", 4, KEYED], *keyed[3:], ["part-end", 4, 2],
-        ["snapshot-batch", 3, KEYED, 1, 50, T0, 5],
+        ["part", 5, KEYED], *(["rows", KEYED, 50, T0, row] for row in keyed[6:]), ["part-end", 5, 2],
+        ["snapshot-batch", 3, KEYED, 1, 50, T0, 8],
         ["end", 50],
     ]  # fmt: skip
 
@@ -232,7 +233,7 @@ def test_changes_from_before_a_snapshot_close_before_it():
             *transaction(60, ("insert", KEYLESS, ["1", "x"])),
             *transaction(70, ("insert", KEYED, ["1", "x"])),
             ["snapshot", KEYED, 2, 80, T0, 0, 0, []],
-            ["insert", KEYED, 80, 0, ["1", "x"]],
+            ["rows", KEYED, 80, ["1", "x"]],
             ["snapshot-end", KEYED, 2, 80, 1],
             ["end", 80],
         ],
@@ -249,7 +250,7 @@ def test_changes_from_before_a_snapshot_close_before_it():
 def test_changes_come_between_the_rows_of_a_snapshot():
     """Also of its table: these are in parts of their own. And the snapshot may end in a transaction,
     but its batch closes at a commit, behind the batch of all changes up to there."""
-    rows = [["insert", KEYED, 80, 0, [str(i), "x"]] for i in range(4)]
+    rows = [["rows", KEYED, 80, [str(i), "x"]] for i in range(4)]
     first = transaction(90, ("update", KEYED, ["1", "y"], None), ("insert", KEYLESS, ["p", "q"]))
     second = transaction(100, ("delete", KEYED, ["2", None]), ("insert", KEYED, ["9", "z"]))
     out = batch(
@@ -263,7 +264,7 @@ def test_changes_come_between_the_rows_of_a_snapshot():
         ],
         "--min-interval", "1h", "--part-rows", "3",
     )  # fmt: skip
-    read = [["upsert", KEYED, 80, 0, T0, [str(i), "x"], None] for i in range(4)]
+    read = [["rows", KEYED, 80, T0, [str(i), "x"]] for i in range(4)]
     assert changes_of(out) == [
         START,
         ["part", 1, 0],
@@ -499,7 +500,7 @@ def test_snapshots_are_not_counted_as_in_flight(loader):
         for attempt in range(1, 4):
             p.send(
                 ["snapshot", KEYED, attempt, 50, T0, 0, 0, []],
-                ["insert", KEYED, 50, 0, ["1", "x"]],
+                ["rows", KEYED, 50, ["1", "x"]],
                 ["snapshot-end", KEYED, attempt, 50, 1],
             )
         p.send(*one_row(100))
@@ -722,13 +723,14 @@ IMPOSSIBLE = {
     "row without a key": [*OPENING, BEGIN, ["insert", KEYED, 100, 1, [None, "x"]]],
     "the same position twice": [*OPENING, BEGIN, ROW, ROW],
     "keyless update without the old row": [*OPENING, BEGIN, ["update", KEYLESS, 100, 1, ["1", "x"], None]],
-    "snapshot row without a snapshot": [*OPENING, ["insert", KEYED, 50, 0, ["1", "x"]]],
-    "snapshot row at another point": [*OPENING, ["snapshot", KEYED, 1, 50, T0, 0, 0, []], ["insert", KEYED, 51, 0, ["1", "x"]]],
+    "snapshot row without a snapshot": [*OPENING, ["rows", KEYED, 50, ["1", "x"]]],
+    "snapshot row at another point": [*OPENING, ["snapshot", KEYED, 1, 50, T0, 0, 0, []], ["rows", KEYED, 51, ["1", "x"]]],
+    "no snapshot rows": [*OPENING, ["snapshot", KEYED, 1, 50, T0, 0, 0, []], ["rows", KEYED, 50]],
     "two snapshots of a table": [*OPENING, *[["snapshot", KEYED, 1, 50, T0, 0, 0, []]] * 2],
     "snapshot with rows lost": [*OPENING, ["snapshot", KEYED, 1, 50, T0, 0, 0, []], ["snapshot-end", KEYED, 1, 50, 1]],
     "snapshot inside its table's transaction": [*OPENING, *transaction(60, ("insert", KEYED, ["1", "x"]))[:-1], ["snapshot", KEYED, 1, 60, T0, 0, 0, []]],
     "change from before the snapshot": [*OPENING, ["snapshot", KEYED, 1, 80, T0, 0, 0, []], *transaction(70, ("insert", KEYED, ["1", "x"]))[:-1]],
-    "row behind the end of its snapshot": [*OPENING, ["snapshot", KEYED, 1, 50, T0, 0, 0, []], ["begin", 60, T0, 1], ["snapshot-end", KEYED, 1, 50, 0], ["insert", KEYED, 50, 0, ["1", "x"]]],
+    "row behind the end of its snapshot": [*OPENING, ["snapshot", KEYED, 1, 50, T0, 0, 0, []], ["begin", 60, T0, 1], ["snapshot-end", KEYED, 1, 50, 0], ["rows", KEYED, 50, ["1", "x"]]],
     "snapshot of another attempt": [*OPENING, ["snapshot", KEYED, 1, 50, T0, 0, 0, []], ["snapshot-end", KEYED, 2, 50, 0]],
     "a shape to be had of an unannounced table": [*OPENING[:2], ["define", KEYED]],
     "a shape to be had inside a transaction": [*OPENING, BEGIN, ["define", KEYED]],

@@ -327,6 +327,47 @@ def test_parts_of_a_snapshot_and_of_the_changes_keep_apart():
     assert list(output.files) == ["8-1/1-8.parquet", "2-9.parquet", "8-1/3-8.parquet"]
 
 
+@pytest.mark.parametrize(
+    "definition, frame",
+    [
+        (TABLE, lambda row: ["upsert", 9, 50, 0, 7, row, None]),
+        (relation(9, "public", "t", COLUMNS, mode="append"),
+         lambda row: ["event", 9, 50, 0, 7, "r", row]),
+        (relation(9, "public", "t", [column(1, "a", "int4"), column(2, "b", "text")]),
+         lambda row: ["net", 9, 50, 0, 7, row, 1]),
+    ],
+)  # fmt: skip
+def test_rows_of_a_snapshot_are_as_if_they_came_one_by_one(definition, frame):
+    rows = [["1", "x"], ["2", None], ["3", ""]]
+
+    def made(*frames):
+        part = [["part", 1, 9], *frames, ["part-end", 1, 3]]
+        output = convert([start(), definition, *snapshot(1, 9, 1, 50, 7, 3, *part), END])
+        return output.files, output.loads
+
+    assert made(["rows", 9, 50, 7, *rows[:2]], ["rows", 9, 50, 7, rows[2]]) == made(*map(frame, rows))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        [],
+        [["1", "x"], ["2"]],
+        [["1", "x"], ["2", "x", "y"]],
+        [["1", UNCHANGED]],
+        [[None, "x"]],
+        ["1", "x"],
+    ],
+)
+@pytest.mark.parametrize("mode", ["merge", "append"])
+def test_rows_of_a_snapshot_that_cannot_be_are_refused(mode, bad):
+    table = relation(9, "public", "t", COLUMNS, mode=mode)
+    if mode == "append" and bad == [[None, "x"]]:
+        return  # there is no key
+    opening = [start(), table, ["snapshot", 9, 1, 50, 7, 0, 0, []], ["part", 1, 9]]
+    fails([*opening, ["rows", 9, 50, 7, *bad]], 65)
+
+
 def test_changes_since_a_snapshot_are_steps_of_its_batch():
     """Until it closes; those before and after are in the batches of all changes."""
     other = relation(8, "public", "u", COLUMNS)
@@ -460,6 +501,7 @@ def test_frames_out_of_place_are_refused(bad):
         ["clear", 9, 2**63, 1, 0],
         ["retire", 9, 100, 1, 0, ["1", "x"], None],
         ["event", 9, 100, 1, 0, "i", ["1", "x"]],
+        ["rows", 9, 100, 0, ["1", "x"]],  # of no snapshot
     ],
 )
 def test_rows_that_cannot_be_are_refused(bad):

@@ -296,7 +296,7 @@ def test_json_for_eyes(database, slot, table):
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     lines = done.stdout.splitlines()
     assert lines[0].startswith('["start",1,') and lines[-1].startswith('["end",')
-    assert any(line.startswith('["insert",') and '["1","one"]' in line for line in lines)
+    assert any(line.startswith('["rows",') and '["1","one"]' in line for line in lines)
 
 
 def test_a_table_stays_as_it_is_while_it_waits_to_be_read(database, slot, table):

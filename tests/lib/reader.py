@@ -73,7 +73,8 @@ class Reader:
                     if not chunk:
                         break
                     unpacker.feed(chunk)
-                    self.frames.extend(unpacker)
+                    for frame in unpacker:
+                        self.frames.extend(one_by_one(frame))
         finally:
             self.process.stdout.close()
 
@@ -134,6 +135,15 @@ class Reader:
         """What a target that applies the stream would hold: {table: {key: row}}, or a list of rows
         for a table without a key. Checks the stream's own promises on the way."""
         return replay(self.frames)
+
+
+def one_by_one(frame):
+    """Each row of `rows` as an `insert` with the number 0; other frames as they are."""
+    if frame[0] != "rows":
+        return [frame]
+    _, oid, lsn, *rows = frame
+    assert rows
+    return [["insert", oid, lsn, 0, row] for row in rows]
 
 
 def snapshots_first(frames):

@@ -377,8 +377,6 @@ static void what_cannot_be_is_refused(void **state)
     assert_null(fold_insert(&fold, keyless, at, row("a 1")));
     assert_non_null(fold_insert(&fold, nothing, at, row("b 1"))); /* the same position again */
     assert_part(nothing, "[a 1]@1");
-    assert_non_null(fold_whole_row(&fold, t, row("a ~")));
-    assert_null(fold_whole_row(&fold, t, row("a -")));
 }
 
 int main(void)
