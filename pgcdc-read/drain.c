@@ -4,46 +4,55 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backlog.h"
 #include "cli.h"
 #include "failpoint.h"
 #include "link.h"
 #include "msg.h"
 #include "slot.h"
 
-#define MEMORY ((size_t)16 << 20)  /* of messages put aside; the rest goes into a file */
-#define STRETCH ((lsn_t)128 << 20) /* bytes of WAL for a call; doubles … */
+#define LANES 2                   /* copies of the slot */
+#define STRETCH ((lsn_t)64 << 20) /* bytes of WAL for a call; grows … */
 #define STRETCH_MAX ((lsn_t)1 << 30)
+#define PAGE ((lsn_t)64 << 10)    /* at most, of the WAL: a stretch ends with one */
 #define DEAR 2000                 /* ms that a call may take in any case, */
 #define DEARER 3                  /* and times as long as the first one for a byte */
 #define FOLLOW ((lsn_t)256 << 20) /* bytes of WAL after which the slot follows */
 
 #define FIELD 6 /* bytes that COPY puts before a value: the count of fields, and its length */
 
-struct drain {
-    struct changes *c;
+/* A copy of the slot, and the call that is under way with it. */
+struct lane {
     PGconn *conn;
     char *slot;
-    struct backlog *backlog;
-    lsn_t read;    /* what is before it is in the backlog, or was taken from it */
-    lsn_t asked;   /* the call under way goes up to here, or to where the WAL ended */
-    bool ready;    /* the backlog holds a call's result, whole, and it is being taken */
-    bool ends;     /* there is no call under way any more */
-    bool copying;  /* the result of the one that is has begun … */
-    bool begun;    /* … and its first row was seen */
-    lsn_t stretch; /* bytes that the next is to read */
+    lsn_t from, to;
     int64_t since; /* when it was made; clock_ms */
+    bool called;   /* there is one */
+    bool copying;  /* its result has begun … */
+    bool begun;    /* … its first row was seen … */
+    bool any;      /* … and a message */
     bool waited;   /* for it, with nothing else to do */
-    double a_byte; /* milliseconds that the first one took; 0: there was none */
 };
 
-/* ------------------------------------------------------------------ the copy of the slot */
+struct drain {
+    struct changes *c;
+    struct lane lanes[LANES];
+    unsigned n;    /* of them */
+    unsigned turn; /* the one with the call that was made first */
+    lsn_t next;    /* what is before it was asked for */
+    lsn_t end;     /* the last call ends here */
+    lsn_t stretch; /* bytes that the next is to read */
+    double a_byte; /* milliseconds that the first one took; 0: there was none */
+    bool dear;     /* no more calls are made, whatever is left */
+    char *row;     /* that was given last; PQfreemem it */
+};
+
+/* ------------------------------------------------------------------ copies of the slot */
 
 /* Names of slots need no quotes. */
-static PGresult *ask(struct drain *d, struct trouble *t, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+static bool ask(struct drain *d, struct lane *l, struct trouble *t, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
-static PGresult *ask(struct drain *d, struct trouble *t, const char *format, ...)
+static bool ask(struct drain *d, struct lane *l, struct trouble *t, const char *format, ...)
 {
     char sql[512];
     va_list ap;
@@ -51,92 +60,100 @@ static PGresult *ask(struct drain *d, struct trouble *t, const char *format, ...
     va_start(ap, format);
     vsnprintf(sql, sizeof sql, format, ap);
     va_end(ap);
-    return source_query(&d->c->run->loop, d->conn, t, sql, NULL);
-}
-
-static bool copy_slot(struct drain *d, struct trouble *t)
-{
-    const char *slot = d->c->run->arguments->slot;
-    PGresult *r = ask(d, t, "SELECT lsn FROM pg_copy_logical_replication_slot('%s', '%s', true)",
-                      slot, d->slot);
-
-    if (!r || !lsn_parse(PQgetvalue(r, 0, 0), &d->read)) {
-        PQclear(r);
-        return false;
-    }
-    PQclear(r);
-    if (d->read >= d->c->position)
-        return true;
-    d->read = d->c->position;
-    r = ask(d, t, "SELECT pg_replication_slot_advance('%s', '%s')", d->slot, LSN_TEXT(d->read));
+    PGresult *r = source_query(&d->c->run->loop, l->conn, t, sql, NULL);
     PQclear(r);
     return r != NULL;
 }
 
-/* A server that does not know the setting, because of what it runs on, does not notice before it
- * sends that we are gone. */
-static void notice_our_end(struct drain *d)
+static bool copy_slot(struct drain *d, struct lane *l, struct trouble *t)
+{
+    return ask(d, l, t, "SELECT pg_copy_logical_replication_slot('%s', '%s', true)",
+               d->c->run->arguments->slot, l->slot);
+}
+
+/* A server that refuses the first, because of what it runs on, does not notice before it sends that
+ * we are gone. The second, in kB, says how large a transaction is that it writes to its disk, and
+ * reads again, while it decodes: one with much memory gives more of it, unless somebody has settled
+ * this for us. */
+static void settle(struct drain *d, struct lane *l)
 {
     struct trouble t;
 
-    PQclear(ask(d, &t, "SET client_connection_check_interval = '1s'"));
+    ask(d, l, &t, "SET client_connection_check_interval = '1s'");
+    ask(d, l, &t,
+        "SELECT set_config(name, greatest(setting::bigint, least(262144,"
+        " pg_size_bytes(current_setting('shared_buffers')) / 4096))::text, false)"
+        " FROM pg_settings WHERE name = 'logical_decoding_work_mem'"
+        " AND source IN ('default', 'configuration file')");
+}
+
+static void close_lane(struct lane *l)
+{
+    PQfinish(l->conn);
+    free(l->slot);
+    *l = (struct lane){0};
+}
+
+static bool open_lane(struct drain *d, struct trouble *t)
+{
+    struct lane *l = &d->lanes[d->n];
+
+    l->slot = slot_temporary_name();
+    l->conn = link_connect(d->c->run, t);
+    if (!l->conn || !copy_slot(d, l, t)) {
+        close_lane(l);
+        return false;
+    }
+    settle(d, l);
+    d->n++;
+    return true;
 }
 
 /* ------------------------------------------------------------------ calls */
 
-static bool call(struct drain *d, struct trouble *t)
+/* Asks for the next stretch, if there is one. The copy may stand beyond where it begins, if a
+ * record does not end there. */
+static bool call(struct drain *d, struct lane *l, struct trouble *t)
 {
     struct buf sql = {0};
 
-    d->asked = d->read + d->stretch;
-    if (d->c->target && d->asked > d->c->target)
-        d->asked = d->c->target;
+    if (d->next >= d->end || d->dear)
+        return true;
+    *l = (struct lane){.conn = l->conn, .slot = l->slot, .from = d->next, .since = clock_ms()};
+    l->to = d->end - l->from > d->stretch ? (l->from + d->stretch) & ~(PAGE - 1) : d->end;
+    buf_printf(&sql,
+               "SELECT pg_replication_slot_advance(slot_name, greatest(confirmed_flush_lsn, '%s'))"
+               " FROM pg_replication_slots WHERE slot_name = '%s';",
+               LSN_TEXT(l->from), l->slot);
     buf_printf(&sql,
                "COPY (SELECT data FROM pg_logical_slot_get_binary_changes('%s', '%s', NULL, "
                "'proto_version', '1', 'messages', 'true', 'publication_names', '",
-               d->slot, LSN_TEXT(d->asked));
+               l->slot, LSN_TEXT(l->to));
     link_publication_names(&sql, d->c->run->arguments);
-    buf_str(&sql, "')) TO STDOUT (FORMAT binary)");
-    bool sent = PQsendQuery(d->conn, sql.data);
+    buf_str(&sql, "')) TO STDOUT (FORMAT binary);");
+    buf_printf(&sql, "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = '%s'",
+               l->slot);
+    l->called = PQsendQuery(l->conn, sql.data);
     buf_free(&sql);
-    if (!sent)
-        trouble_of_connection(t, d->conn);
-    d->copying = d->begun = d->waited = false;
-    d->since = clock_ms();
-    return sent;
+    if (!l->called)
+        trouble_of_connection(t, l->conn);
+    d->next = l->to;
+    return l->called;
 }
 
 /* A call reads again from where the oldest transaction began that was open at its start. Where that
  * is far behind calls for more are made, and in the end none. It does not matter where nobody waits
  * for the server. */
-static bool is_dear(struct drain *d, lsn_t from)
+static bool is_dear(struct drain *d, const struct lane *l)
 {
-    double ms = (double)(clock_ms() - d->since), bytes = (double)(d->read - from + 1);
+    double ms = (double)(clock_ms() - l->since), bytes = (double)(l->to - l->from);
 
-    if (d->a_byte == 0 && d->waited)
+    if (d->a_byte == 0 && l->waited)
         d->a_byte = ms / bytes;
-    if (!d->waited || ms < DEAR || ms / bytes < DEARER * d->a_byte)
+    if (!l->waited || ms < DEAR || ms / bytes < DEARER * d->a_byte)
         return false;
     d->stretch *= 2;
-    if (d->stretch <= STRETCH_MAX)
-        return false;
-    msg_info("a transaction has been open for long, and the server reads from where it began again "
-             "and again: streaming instead");
-    return true;
-}
-
-/* Where the copy stands: all that is before it was given. */
-static bool ask_where(struct drain *d, struct trouble *t)
-{
-    PGresult *r =
-        ask(d, t, "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = '%s'",
-            d->slot);
-    bool good = r && PQntuples(r) == 1 && lsn_parse(PQgetvalue(r, 0, 0), &d->read);
-
-    if (r && !good)
-        *t = (struct trouble){.text = "the copy of the slot is gone"};
-    PQclear(r);
-    return good;
+    return d->stretch > STRETCH_MAX;
 }
 
 /* The slot keeps the WAL from where it stands, and nothing else moves it meanwhile. */
@@ -147,16 +164,28 @@ static bool let_slot_follow(struct run *run, struct trouble *t)
     return applied < run->slot_lsn + FOLLOW || slot_advance(run, applied, t);
 }
 
-static bool finish_call(struct drain *d, struct trouble *t)
+/* The result is taken; the copy tells where it stands now: all that is before it was given. */
+static bool finish_call(struct drain *d, struct lane *l, struct trouble *t)
 {
-    lsn_t from = d->read;
+    PGresult *r = source_result(&d->c->run->loop, l->conn, t);
+    lsn_t at;
 
-    if (!source_finish(&d->c->run->loop, d->conn, t) || !ask_where(d, t))
+    if (!r)
         return false;
+    bool good = PQntuples(r) == 1 && lsn_parse(PQgetvalue(r, 0, 0), &at);
+    PQclear(r);
+    if (!good) {
+        *t = (struct trouble){.text = "the copy of the slot is gone"};
+        return false;
+    }
     FAILPOINT("drain");
-    d->ready = true;
-    d->ends = d->read < d->asked || (d->c->target && d->read >= d->c->target) || is_dear(d, from);
-    return d->ends || (call(d, t) && let_slot_follow(d->c->run, t));
+    changes_idle(d->c, at, clock_us());
+    l->called = false;
+    if (!l->any && d->stretch < STRETCH_MAX) /* a transaction goes on behind it, to be read again */
+        d->stretch *= 4;
+    d->dear |= is_dear(d, l);
+    d->turn = (d->turn + 1) % d->n;
+    return call(d, l, t) && let_slot_follow(d->c->run, t);
 }
 
 /* ------------------------------------------------------------------ messages */
@@ -168,118 +197,139 @@ static uint32_t get32(const char *p)
     return (uint32_t)u[0] << 24 | (uint32_t)u[1] << 16 | (uint32_t)u[2] << 8 | u[3];
 }
 
-/* The rows of COPY in binary: before the first stands a header, and the last has -1 for its count
- * of fields. */
-static bool put_aside(struct drain *d, const char *row, size_t len)
+/* The rows of COPY in binary: before the first stands a header, and the last, in which there is no
+ * message, has -1 for its count of fields. */
+static bool find_message(struct lane *l, const char **row, size_t *len)
 {
     static const char header[19] = "PGCOPY\n\377\r\n"; /* a NUL, no flags, no extension */
 
-    if (!d->begun) {
-        if (len < sizeof header || memcmp(row, header, sizeof header))
+    if (!l->begun) {
+        if (*len < sizeof header || memcmp(*row, header, sizeof header))
             return false;
-        row += sizeof header;
-        len -= sizeof header;
-        d->begun = true;
+        *row += sizeof header;
+        *len -= sizeof header;
+        l->begun = true;
     }
-    if (len == 2)
-        return !memcmp(row, "\377\377", 2);
-    if (len < FIELD || memcmp(row, "\0\1", 2) || get32(row + 2) != len - FIELD)
+    if (*len == 2 && !memcmp(*row, "\377\377", 2)) {
+        *len = 0;
+        return true;
+    }
+    if (*len <= FIELD || memcmp(*row, "\0\1", 2) || get32(*row + 2) != *len - FIELD)
         return false;
-    backlog_put(d->backlog, row + FIELD, len - FIELD);
+    *row += FIELD;
+    *len -= FIELD;
+    l->any = true;
     return true;
 }
 
-/* Takes what has come of the call's result. DRAIN_END: all of it. */
-static enum drain_status receive(struct drain *d, struct trouble *t)
+/* DRAIN_END: of this result. */
+static enum drain_status receive(struct drain *d, struct lane *l, const char **data, size_t *len,
+                                 struct trouble *t)
 {
-    char *row;
     int n;
 
-    while ((n = source_copy_data(d->conn, &row)) > 0) {
-        bool good = put_aside(d, row, (size_t)n);
-        PQfreemem(row);
-        if (!good)
+    do {
+        PQfreemem(d->row);
+        d->row = NULL;
+        n = source_copy_data(l->conn, &d->row);
+        if (n == -2)
+            trouble_of_connection(t, l->conn);
+        if (n <= 0)
+            return n == 0 ? DRAIN_WAIT : n == -1 ? DRAIN_END : DRAIN_FAILED;
+        *data = d->row;
+        *len = (size_t)n;
+        if (!find_message(l, data, len))
             msg_die(EX_DATAERR, "a row of COPY cannot be taken apart");
-    }
-    if (n == -2)
-        trouble_of_connection(t, d->conn);
-    return n == 0 ? DRAIN_WAIT : n == -1 ? DRAIN_END : DRAIN_FAILED;
+    } while (!*len);
+    return DRAIN_MESSAGE;
 }
 
 /* The server has nothing to say before it has decoded it all. */
-static enum drain_status wait_for_result(struct drain *d, struct trouble *t)
+static enum drain_status wait_for_result(struct lane *l, struct trouble *t)
 {
-    if (!PQconsumeInput(d->conn)) {
-        trouble_of_connection(t, d->conn);
+    if (!PQconsumeInput(l->conn)) {
+        trouble_of_connection(t, l->conn);
         return DRAIN_FAILED;
     }
-    if (PQisBusy(d->conn)) {
-        d->waited = true;
-        return DRAIN_WAIT;
+    while (!l->copying) {
+        if (PQisBusy(l->conn)) {
+            l->waited = true;
+            return DRAIN_WAIT;
+        }
+        PGresult *r = PQgetResult(l->conn);
+        ExecStatusType status = PQresultStatus(r);
+        l->copying = status == PGRES_COPY_OUT;
+        bool good = l->copying || status == PGRES_TUPLES_OK; /* of the advance */
+        if (!good)
+            trouble_of_result(t, r);
+        PQclear(r);
+        if (!good)
+            return DRAIN_FAILED;
     }
-    PGresult *r = source_result(&d->c->run->loop, d->conn, t);
-    d->copying = r != NULL;
-    PQclear(r);
-    return r ? DRAIN_MESSAGE : DRAIN_FAILED;
+    return DRAIN_MESSAGE;
+}
+
+static enum drain_status end(struct drain *d, struct trouble *t)
+{
+    if (d->next >= d->end)
+        return DRAIN_END;
+    *t = (struct trouble){.text = "a transaction has been open for long, and the server reads from "
+                                  "where it began again and again"};
+    return DRAIN_FAILED;
 }
 
 enum drain_status drain_next(struct drain *d, const char **data, size_t *len, struct trouble *t)
 {
     enum drain_status status;
-    char *message;
 
     for (;;) {
-        if (d->ready && backlog_take(d->backlog, &message, len)) {
-            *data = message;
-            return DRAIN_MESSAGE;
-        }
-        if (d->ready)
-            changes_idle(d->c, d->read, clock_us());
-        d->ready = false;
-        if (d->ends)
-            return DRAIN_END;
-        if (!d->copying && (status = wait_for_result(d, t)) != DRAIN_MESSAGE)
+        struct lane *l = &d->lanes[d->turn];
+        if (!l->called)
+            return end(d, t);
+        if (!l->copying && (status = wait_for_result(l, t)) != DRAIN_MESSAGE)
             return status;
-        if ((status = receive(d, t)) != DRAIN_END)
+        if ((status = receive(d, l, data, len, t)) != DRAIN_END)
             return status;
-        if (!finish_call(d, t))
+        if (!finish_call(d, l, t))
             return DRAIN_FAILED;
     }
 }
 
 int drain_socket(const struct drain *d)
 {
-    return PQsocket(d->conn);
+    return PQsocket(d->lanes[d->turn].conn);
 }
 
 /* ------------------------------------------------------------------ begin and end */
 
-struct drain *drain_open(struct changes *c, struct trouble *t)
+struct drain *drain_open(struct changes *c, lsn_t end, struct trouble *t)
 {
     struct drain *d = mem_alloc(sizeof *d);
+    struct trouble later;
 
-    d->c = c;
-    d->stretch = STRETCH;
-    d->slot = slot_temporary_name();
-    d->backlog = backlog_new(c->run->arguments->spool, MEMORY);
-    d->conn = link_connect(c->run, t);
-    if (d->conn && copy_slot(d, t)) {
-        notice_our_end(d);
-        if (call(d, t)) {
-            msg_info("reading changes by SQL from %s", LSN_TEXT(d->read));
-            return d;
-        }
+    *d = (struct drain){.c = c, .next = c->position, .end = end, .stretch = STRETCH};
+    if (!open_lane(d, t) || !call(d, &d->lanes[0], t)) {
+        drain_close(d);
+        return NULL;
     }
-    drain_close(d);
-    return NULL;
+    msg_info("reading changes by SQL from %s", LSN_TEXT(c->position));
+    while (d->next < d->end && d->n < LANES)
+        if (!open_lane(d, &later)) {
+            msg_debug("no second copy of the slot: %s", later.text);
+            break;
+        } else if (!call(d, &d->lanes[d->n - 1], t)) {
+            drain_close(d);
+            return NULL;
+        }
+    return d;
 }
 
 void drain_close(struct drain *d)
 {
     if (!d)
         return;
-    PQfinish(d->conn);
-    backlog_free(d->backlog);
-    free(d->slot);
+    for (unsigned i = 0; i < d->n; i++)
+        close_lane(&d->lanes[i]);
+    PQfreemem(d->row);
     free(d);
 }

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli.h"
 #include "drain.h"
@@ -11,16 +12,20 @@
 #include "msg.h"
 #include "settle.h"
 
-#define BACKLOG ((lsn_t)64 << 20) /* bytes of WAL from which on it is read by SQL */
-#define KEEPALIVES_A_SECOND 20    /* more, for nothing: the server waits for us to go */
-#define WAL_HEADER 25             /* bytes before a message: 'w', two LSNs, a time */
-#define KEEPALIVE_SIZE 18         /* 'k', an LSN, a time, whether a reply is wanted */
+#define BACKLOG ((lsn_t)64 << 20)  /* bytes of WAL from which on it is read by SQL */
+#define KEEPALIVES_A_SECOND 20     /* more, for nothing: the server waits for us to go */
+#define GATHERED ((size_t)8 << 10) /* bytes that are worth a recv(); after fewer … */
+#define LINGER 100000              /* … ns in which more may come */
+#define WAL_HEADER 25              /* bytes before a message: 'w', two LSNs, a time */
+#define KEEPALIVE_SIZE 18          /* 'k', an LSN, a time, whether a reply is wanted */
 
 struct fetch {
     struct changes *c;
     struct drain *drain; /* or NULL: the stream, if loop.stream is there */
     struct inprogress *aside;
     char *last;     /* that the stream gave; PQfreemem it */
+    size_t taken;   /* bytes of the stream since the last recv(), */
+    bool lingered;  /* before which we did */
     lsn_t idle_lsn; /* of the last keepalive */
     int64_t idle_since;
     unsigned idle_count; /* keepalives that asked for a reply since then */
@@ -51,19 +56,23 @@ void fetch_free(struct fetch *f)
 
 /* ------------------------------------------------------------------ the choice */
 
-/* Whether there is so much to read that doing it by SQL is worth its beginning and its end. */
-static bool drains(const struct fetch *f, bool *yes, struct trouble *t)
+/* Up to where changes are read by SQL: where there is so much to read that it is worth its
+ * beginning and its end. 0: they are not. */
+static bool choose(const struct fetch *f, bool by_sql, lsn_t *end, struct trouble *t)
 {
     struct run *run = f->c->run;
-    lsn_t wal_end = 0;
     int64_t delay;
 
-    *yes = run->arguments->fetch == FETCH_SQL;
-    if (run->arguments->fetch != FETCH_AUTO)
+    *end = 0;
+    if (run->arguments->fetch == FETCH_STREAM)
         return true;
-    bool good = settle_ask_wal(run, &wal_end, &delay, t);
-    *yes = wal_end > f->c->position + BACKLOG;
-    return good;
+    if (!settle_ask_wal(run, end, &delay, t))
+        return false;
+    if (*end <= f->c->position + BACKLOG && !by_sql)
+        *end = 0;
+    if (f->c->target && *end > f->c->target)
+        *end = f->c->target;
+    return true;
 }
 
 static void streams_instead(const struct fetch *f, const struct trouble *t)
@@ -75,16 +84,21 @@ static void streams_instead(const struct fetch *f, const struct trouble *t)
     (asked ? msg_warn : msg_info)("changes cannot be read by SQL, streaming instead: %s", t->text);
 }
 
-bool fetch_open(struct fetch *f, struct trouble *t)
+static bool begin(struct fetch *f, bool by_sql, struct trouble *t)
 {
-    bool by_sql;
+    lsn_t end;
 
-    if (!link_open(f->c, t) || !drains(f, &by_sql, t))
+    if (!choose(f, by_sql, &end, t))
         return false;
-    f->drain = by_sql ? drain_open(f->c, t) : NULL;
-    if (by_sql && !f->drain)
+    f->drain = end ? drain_open(f->c, end, t) : NULL;
+    if (end && !f->drain)
         streams_instead(f, t);
     return f->drain || link_stream(f->c, t);
+}
+
+bool fetch_open(struct fetch *f, struct trouble *t)
+{
+    return link_open(f->c, t) && begin(f, f->c->run->arguments->fetch == FETCH_SQL, t);
 }
 
 void fetch_close(struct fetch *f)
@@ -97,6 +111,8 @@ void fetch_close(struct fetch *f)
     l->stream = NULL;
     PQfreemem(f->last);
     f->last = NULL;
+    f->taken = 0;
+    f->lingered = false;
     inprogress_reset(f->aside);
     changes_reset(f->c);
 }
@@ -189,6 +205,21 @@ static bool is_of_streaming(const struct run *run, const struct trouble *t)
            (!trouble_is_temporary(t) || !strncmp(t->sqlstate, "XX", 2));
 }
 
+/* A server with a backlog sends each message by itself. Who takes each as it comes spends most of
+ * the time on the way into the kernel and back, and so does the server, waking us up. False: there
+ * is no backlog, and what was taken is to go on at once. */
+static bool linger(struct fetch *f)
+{
+    bool few = f->taken && f->taken < GATHERED && !f->c->run->reading;
+    bool again = few && f->lingered;
+
+    f->taken = 0;
+    f->lingered = few && !again;
+    if (f->lingered)
+        nanosleep(&(struct timespec){.tv_nsec = LINGER}, NULL);
+    return !again;
+}
+
 static enum fetched next_of_stream(struct fetch *f, const char **data, size_t *len,
                                    struct trouble *t)
 {
@@ -201,7 +232,9 @@ static enum fetched next_of_stream(struct fetch *f, const char **data, size_t *l
     }
     PQfreemem(f->last);
     f->last = NULL;
-    int n = source_copy_data(l->stream, &f->last);
+    int n = PQgetCopyData(l->stream, &f->last, 1);
+    if (n == 0 && linger(f))
+        n = source_copy_data(l->stream, &f->last);
     if (n == 0)
         return FETCHED_NOTHING;
     if (n < 0) {
@@ -210,6 +243,7 @@ static enum fetched next_of_stream(struct fetch *f, const char **data, size_t *l
         return is_of_streaming(f->c->run, t) ? stop_streaming(f, t->text, t) : FETCHED_LOST;
     }
     read_figures[READ_RECEIVED_BYTES].value += (uint64_t)n;
+    f->taken += (size_t)n;
     *data = f->last;
     *len = (size_t)n;
     if (n >= KEEPALIVE_SIZE && **data == 'k')
@@ -231,14 +265,15 @@ enum fetched fetch_next(struct fetch *f, const char **data, size_t *len, struct 
         }
         if (status == DRAIN_WAIT)
             return FETCHED_NOTHING;
-        if (status == DRAIN_FAILED)
-            streams_instead(f, t);
         fetch_close(f);
-        return FETCHED_OTHER; /* perhaps this is the target */
+        if (status == DRAIN_END)
+            return FETCHED_OTHER; /* perhaps this is the target */
+        streams_instead(f, t);
+        return link_stream(f->c, t) ? FETCHED_OTHER : FETCHED_LOST;
     }
     if (f->c->run->loop.stream)
         return next_of_stream(f, data, len, t);
     if (f->c->done) /* unless the target moves */
         return FETCHED_NOTHING;
-    return link_stream(f->c, t) ? FETCHED_OTHER : FETCHED_LOST;
+    return begin(f, false, t) ? FETCHED_OTHER : FETCHED_LOST;
 }

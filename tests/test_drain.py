@@ -1,6 +1,9 @@
 """Changes by SQL: the same frames as by the stream, when it is done, and what it leaves behind."""
 
+import threading
 import time
+
+import psycopg
 
 from lib.database import Database
 from lib.pipeline import wait_for
@@ -49,7 +52,7 @@ def changes(reader):
 
 
 def test_both_ways_give_the_same(database, slot):
-    """Of a backlog with all that can be in one; also where its messages don't fit into memory."""
+    """Of a backlog with all that can be in one."""
     database.execute(
         "CREATE TABLE t (id int PRIMARY KEY, v text)",
         "CREATE TABLE wide (id int PRIMARY KEY, v text, n int)",
@@ -77,6 +80,76 @@ def test_both_ways_give_the_same(database, slot):
     assert found[0] == found[1]
 
 
+def test_both_ways_give_the_same_of_many_stretches(database, slot):
+    """200 MB of WAL, where each stretch ends amid transactions of four sessions."""
+    database.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, v text, n int)",
+        "ALTER TABLE t ALTER v SET STORAGE EXTERNAL",
+        "CREATE PUBLICATION pub FOR TABLE t",
+        f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')",
+    )
+
+    def session(first):
+        with psycopg.connect(database.conninfo) as connection:
+            for i in range(first, 8000, 4):
+                connection.execute(f"INSERT INTO t VALUES ({i}, repeat('x', 20000), 0)")
+                connection.execute(f"UPDATE t SET n = n + 1 WHERE id = {i - i % 40 + first}")
+                if i % 5:
+                    connection.commit()
+
+    sessions = [threading.Thread(target=session, args=[first]) for first in range(4)]
+    for thread in sessions:
+        thread.start()
+    for thread in sessions:
+        thread.join()
+    found = []
+    for way, name in zip(("stream", "sql"), copies(database, slot, 2)):
+        with Reader(database.conninfo, name, "--snapshot", "never", "--once",
+                    "--fetch", way) as reader:  # fmt: skip
+            assert reader.wait(60) == 0, reader.said
+        found.append(changes(reader))
+    assert len(found[0]) > 10000 and found[0] == found[1]
+
+
+def test_stretches_join(database, slot, table):
+    """What a slot gives up to the end of a page of the WAL, and a copy that was advanced there gives
+    from it on, is all there is, once: wherever in a record or between two the page ends."""
+    begin = database.lsn()
+    with psycopg.connect(database.conninfo) as other:
+        for i in range(10, 2000):
+            other.execute(f"INSERT INTO t VALUES ({i}, repeat('x', {i % 97}))")
+            if i % 3:
+                other.commit()
+            database.execute(f"UPDATE t SET v = 'n {i}' WHERE id = 1")
+            if not i % 50:
+                database.execute("SELECT pg_logical_emit_message(false, 'outside', 'a message')")
+
+    def copy(name):
+        database.execute(f"SELECT pg_copy_logical_replication_slot('{slot}', '{name}', true)")
+        return name
+
+    def read(name, upto):
+        rows = database.execute(
+            f"SELECT lsn::text, data FROM pg_logical_slot_get_binary_changes('{name}', {upto}, NULL,"
+            " 'proto_version', '1', 'messages', 'true', 'publication_names', 'pub')"
+        )
+        return [row for row in rows if row[1][:1] != b"R"]  # a session announces tables again
+
+    everything = read(copy("whole"), "NULL")
+    pages = range((begin + 8191) // 8192 * 8192, database.lsn(), 8192)
+    assert len(everything) > 8000 and len(pages) > 20
+    for at in pages:
+        upto = f"'0/0'::pg_lsn + {at}"
+        first, second = read(copy("first"), upto), copy("second")
+        database.execute(
+            f"SELECT pg_replication_slot_advance(slot_name, greatest(confirmed_flush_lsn, {upto}))"
+            f" FROM pg_replication_slots WHERE slot_name = '{second}'"
+        )
+        assert first + read(second, "NULL") == everything, at
+        database.execute("SELECT pg_drop_replication_slot('first')",
+                         "SELECT pg_drop_replication_slot('second')")  # fmt: skip
+
+
 def test_a_backlog_is_read_by_sql_and_then_streamed(database, slot, table):
     """Where there is little to read it is not. The copy of the slot goes when it is no longer of
     use."""
@@ -102,10 +175,9 @@ def test_the_slot_follows(database, slot, table, load):
     """During a long backlog as dbx-load gets on, so that the server can let go of its WAL, and at the
     end."""
     before = slots(database)[slot]
-    fill(database, 12)
-    database.execute("CHECKPOINT")
-    fill(database, 12)
-    database.execute("INSERT INTO t VALUES (3, 'behind it')")
+    for i in range(24):
+        fill(database)
+        database.execute(f"INSERT INTO t VALUES ({i + 3}, 'behind it')", "CHECKPOINT")
     load.write(applied="0/0")
     with Reader(database.conninfo, slot, "--snapshot", "never", "--once", "-v",
                 state=load.folder) as reader:  # fmt: skip
@@ -126,14 +198,19 @@ def test_the_slot_follows(database, slot, table, load):
 
 
 def test_without_a_free_slot_it_streams(database, tmp_path):
-    with Cluster(settings={"max_replication_slots": 1}) as cluster, Database(cluster, "full") as full:
+    with (
+        Cluster(settings={"max_replication_slots": 1}) as cluster,
+        Database(cluster, "full") as full,
+    ):
         full.execute(
             "CREATE TABLE t (id int PRIMARY KEY)",
             "CREATE PUBLICATION pub FOR TABLE t",
             "SELECT pg_create_logical_replication_slot('only', 'pgoutput')",
             "INSERT INTO t VALUES (1)",
         )
-        with Reader(full.conninfo, "only", "--snapshot", "never", "--once", "--fetch", "sql") as reader:
+        with Reader(
+            full.conninfo, "only", "--snapshot", "never", "--once", "--fetch", "sql"
+        ) as reader:
             assert reader.wait() == 0
         assert len(reader.of("insert")) == 1
         assert "by SQL, streaming instead: all replication slots are in use" in reader.said
@@ -148,5 +225,8 @@ def test_stopped_in_the_middle(database, slot, table):
         reader.wait_frames("update", 2000)
         assert reader.stop() == 0
     assert 2000 <= len(reader.of("update")) < 200 * 993, "it did not go on to the end"
-    assert reader.frames[-2][0] == "checkpoint" and reader.frames[-1] == ["end", reader.frames[-2][1]]
+    assert reader.frames[-2][0] == "checkpoint" and reader.frames[-1] == [
+        "end",
+        reader.frames[-2][1],
+    ]
     wait_for(lambda: slots(database).keys() == {slot}, 20, "the copy is gone")
