@@ -63,7 +63,7 @@ def wait_applied(load, lsn):
 
 def test_other_tables_do_not_wait_for_a_snapshot(load, catalog, rows, faults, staged):
     """Nor does the next run. What has been done of a batch leaves nothing in the volume."""
-    faults({"sql": f"^CREATE TABLE `{catalog}`.`s`.`[tk]`", "pending": 10})
+    faults({"sql": f"^CREATE TABLE `{catalog}`.`s`.`[tk]`", "held": True})
     stream = later(catalog)
     since = stream.step("t", [(5, "five", 105)])
     stream.snapshot(1, "t", 100, [(1, "one", 100)], since)
@@ -84,6 +84,7 @@ def test_other_tables_do_not_wait_for_a_snapshot(load, catalog, rows, faults, st
         wait_applied(load, 140)
         assert behind(load)
         assert rows("u") == [(1, "one"), (2, "two")]
+        faults()
         feed(process, stream.end())
         finish(process)
     assert rows("t") == [(1, "uno")] and rows("k") == [(1, "one")] and behind(load) == []
@@ -121,7 +122,7 @@ def test_killed_while_tables_are_behind(load, catalog, rows):
 def test_a_table_that_is_behind_gains_on_its_changes(load, catalog, rows, faults):
     """While its snapshot is applied it gets all of them; then one step for two that were done."""
     waiting, last = 4, 110
-    faults({"sql": f"^CREATE TABLE `{catalog}`.`s`.`t`", "pending": 1})
+    faults({"sql": f"^CREATE TABLE `{catalog}`.`s`.`t`", "held": True})
     stream = later(catalog)
     stream.snapshot(1, "t", 100, [])
     for lsn in range(100, 100 + waiting):
@@ -130,6 +131,7 @@ def test_a_table_that_is_behind_gains_on_its_changes(load, catalog, rows, faults
     with fed(load, stream) as process:
         wait_applied(load, 100 + waiting)
         assert behind(load) == [1, 2, 3, 4, 5]
+        faults()
         wait_for(lambda: 1 not in behind(load), 30, "the snapshot is applied", interval=0.01)
         for lsn in range(100 + waiting, last):
             steps = [stream.step(name, [(lsn, "x", lsn)]) for name in "tu"]

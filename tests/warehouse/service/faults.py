@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 _KEYS = {
     "method", "path", "sql", "skip", "count",
-    "status", "retry_after", "location", "body", "html", "delay", "cut", "pending", "closed", "fail", "fail_after",
+    "status", "retry_after", "location", "body", "html", "delay", "cut", "pending", "held", "closed", "fail",
+    "fail_after",
 }  # fmt: skip
 
 
@@ -24,6 +25,7 @@ class Rule:
     skip: int
     left: int | None  # None: for ever
     hits: int = 0
+    lifted: threading.Event = field(default_factory=threading.Event)
 
     def matches(self, method: str, path: str, sql: str | None) -> bool:
         spec = self.spec
@@ -52,10 +54,12 @@ class Faults:
                 re.compile(spec.get(key, ""))
             rules.append(Rule(spec, spec.get("skip", 0), spec.get("count")))
         with self._lock:
-            self._rules = rules
+            lifted, self._rules = self._rules, rules
+        for rule in lifted:
+            rule.lifted.set()
 
     def take(self, method: str, path: str, sql: str | None) -> dict[str, Any]:
-        """The rule that acts on this request, or {}; counts it."""
+        """The rule that acts on this request, and whether it is `lifted`, or {}; counts it."""
         with self._lock:
             for rule in self._rules:
                 if rule.left == 0 or not rule.matches(method, path, sql):
@@ -66,7 +70,7 @@ class Faults:
                 rule.hits += 1
                 if rule.left is not None:
                     rule.left -= 1
-                return rule.spec
+                return {**rule.spec, "lifted": rule.lifted}
         return {}
 
     def shown(self) -> list[dict[str, Any]]:

@@ -166,6 +166,9 @@ class Warehouse:
 
     def _run(self, statement: Statement) -> None:
         wait = max(0.0, (self._up_at or 0.0) - time.monotonic()) + statement.fault.get("pending", 0)
+        held = statement.fault.get("held")
+        while held and not statement.fault["lifted"].wait(0.05) and not statement.cancelled.is_set():
+            pass
         if statement.cancelled.wait(wait):
             statement.end("FAILED" if statement.error else "CANCELED")
             return
