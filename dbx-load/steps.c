@@ -89,15 +89,25 @@ static bool comes_later(struct steps *s, const struct step *step)
     return false;
 }
 
-/* Whether a snapshot has to wait because another table has its name there: that one was dropped in
- * the source, or a step that may be still to come, if there are changes at all, renames it. */
+/* Whether a snapshot has to wait because another table has its name there, which an older step,
+ * that may be still to come if there are changes at all, renames. If there is none, the other was
+ * dropped in the source. */
 static bool waits_for_name(const struct steps *s, const struct step *step)
 {
     const struct ledger *l = &s->load->ledger;
-    const struct batch *b = step->batch;
+    const struct snapshot *other = ledger_snapshot_in(l, step->table->name, step->oid);
 
-    return b->is_snapshot && l->prepared && l->applied < b->snapshot.lsn &&
-           ledger_snapshot_in(l, step->table->name, step->oid);
+    if (!step->batch->is_snapshot || !other)
+        return false;
+    if (l->prepared && l->prepared < step->batch->snapshot.lsn)
+        return true;
+    for (const struct batch *b = l->batches; b; b = b->next)
+        for (unsigned i = 0; i < b->nsteps; i++) {
+            const struct step *o = &b->steps[i];
+            if (!o->done && o->oid == other->oid && is_older(o, step))
+                return true;
+        }
+    return false;
 }
 
 /* Whether one more job may go to a table that is behind: one is kept for the others. */

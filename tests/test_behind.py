@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from lib import state
-from lib.frames import later, ok, refused
+from lib.frames import column_map, later, oid_of, ok, refused
 from lib.pipeline import wait_for
 from test_load import FAILPOINTS, KILLED, load, staged, to_directory
 
@@ -55,6 +55,13 @@ def finish(process):
 def behind(load):
     """The numbers of the batches that are."""
     return [int(values[1]) for key, values in state.read(load.state) if key == "behind"]
+
+
+def renamed(step, oid, lsn):
+    """The step is of the table with this OID, whose shape is of this LSN."""
+    columns = column_map(oid, lsn, 0, {"1": "id", "2": "v"})
+    properties = {**step["properties"], "pgcdc.columns": columns}
+    return {**step, "oid": oid, "relation": [lsn, 0], "properties": properties}
 
 
 def wait_applied(load, lsn):
@@ -148,6 +155,20 @@ def test_a_table_that_is_behind_gains_on_its_changes(load, catalog, rows, faults
     assert max(batches for batches, _ in seen) == waiting
     assert any(batches and applied > 100 + waiting for batches, applied in seen)
     assert len(rows("t")) == last - 100 and len(rows("u")) == last - 100 - waiting
+
+
+def test_snapshot_does_not_wait_for_a_step_that_waits_for_it(load, catalog, rows):
+    """x and y swap their names; y is read again as x, before the first change of x comes as y."""
+    stream = later(catalog)
+    stream.snapshot(1, "x", 100, [(1, "x", 100)]).snapshot(2, "y", 100, [(1, "y", 100)])
+    ok(load.run(stream.batch(3, 0, 110).end().bytes()))
+    x, y = oid_of("x"), oid_of("y")
+    stream = later(catalog)
+    first = renamed(stream.step("x", [(1, "y", 200), (2, "y", 200)], snapshot_of=1), y, 200)
+    stream.add_snapshot(1, "x", 200, first, attempt=2)
+    stream.batch(2, 110, 210, renamed(stream.step("y", [(2, "x", 205)]), x, 205))
+    ok(load.run(stream.end().bytes()))
+    assert rows("x") == [(1, "y"), (2, "y")] and rows("y") == [(1, "x"), (2, "x")]
 
 
 def test_failure_of_a_step_that_is_behind(load, catalog, rows, faults):

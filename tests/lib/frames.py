@@ -166,9 +166,12 @@ class Stream:
     def snapshot(self, number, name, lsn, rows, *changes, attempt=1, key=("id",)):
         """changes: steps with what came since, which are applied after it."""
         step = self.step(name, rows, key=key, snapshot_of=number)
+        return self.add_snapshot(number, name, lsn, step, *changes, attempt=attempt)
+
+    def add_snapshot(self, number, name, lsn, step, *changes, attempt=1):
         return self.add("load", {
             "batch": number, "from": 0, "lsn": 0, "time": 0, "steps": [step, *changes],
-            "snapshot": {"oid": oid_of(name), "attempt": attempt, "lsn": lsn, "schema": "public",
+            "snapshot": {"oid": step["oid"], "attempt": attempt, "lsn": lsn, "schema": "public",
                          "table": name, "relfilenode": 5},
         })  # fmt: skip
 
