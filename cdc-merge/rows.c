@@ -370,8 +370,19 @@ void rows_keep(struct rows *r, struct frame *f)
     put_removed(r, f);
 }
 
-/* The values, as a line of COPY has them. */
-static void put_line(struct rows *r, struct frame *f)
+/* Adds a value to the row's text. */
+static void put_text(struct rows *r, unsigned i, enum value_kind kind, const struct mp_token *t)
+{
+    if (i > 0)
+        buf_char(&r->line, '\t');
+    if (kind == NULL_VALUE)
+        buf_str(&r->line, "\\N");
+    else
+        value_put_copy(&r->line, t->data, t->len);
+}
+
+/* The values of a row without a key, and its text. */
+static void put_equal(struct rows *r, struct frame *f)
 {
     const struct shape *s = r->shape;
     expect_values(r, f);
@@ -379,17 +390,15 @@ static void put_line(struct rows *r, struct frame *f)
     for (unsigned i = 0; i < s->ncolumns; i++) {
         struct mp_token t;
         enum value_kind kind = next_value(f, &t);
-        if (i > 0)
-            buf_char(&r->line, '\t');
         if (kind == UNCHANGED_VALUE)
             frame_bad(f, "a row of a table without a key has an unchanged value");
-        if (kind == NULL_VALUE) {
-            buf_str(&r->line, "\\N");
-            continue;
-        }
-        value_put_copy(&r->line, t.data, t.len);
-        put_value(r, i, &s->columns[i], &t);
+        if (kind == VALUE)
+            put_value(r, i, &s->columns[i], &t);
+        if (s->texts)
+            put_text(r, i, kind, &t);
     }
+    if (!s->texts)
+        return;
     union parquet_value row = {.bytes = {r->line.data, r->line.len}};
     if (s->ncolumns == 0)
         row.bytes.data = "";
@@ -407,10 +416,12 @@ void rows_net(struct rows *r, struct frame *f)
 {
     expect(f, r->shape->kind == MULTISET);
     struct staged_position p = rows_position(f);
-    put_line(r, f);
+    put_equal(r, f);
     int64_t count = frame_int(f);
     if (count == 0)
         frame_bad(f, "a row is neither added nor removed");
+    if (count < 0 && !r->shape->texts)
+        frame_bad(f, "a row without a key is removed, and the replica identity is not full");
     r->to->removes |= count < 0;
     r->to->copies |= count > 1;
     r->to->added += count > 0 ? (uint64_t)count : 0;
@@ -465,7 +476,7 @@ void rows_read(struct rows *r, struct frame *f)
             end_keyed(r, &p, false);
             break;
         case MULTISET:
-            put_line(r, f);
+            put_equal(r, f);
             r->to->added++;
             end_counted(r, &p, 1);
             break;

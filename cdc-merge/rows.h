@@ -14,7 +14,7 @@
  * of one without:
  *
  *   _cdc_row                    STRING: the values as a line of COPY has them, which says whether
- *                               two rows are equal
+ *                               two rows are equal; NULL where rows cannot go away
  *   _count                      BIGINT: copies added, or, below 0, removed
  *
  * of one that is appended to:

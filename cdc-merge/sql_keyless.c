@@ -28,16 +28,18 @@ void sql_append(struct buf *sql, const struct sql_place *at, const struct staged
         sql_copies(sql, "s._count");
 }
 
-/* n: per row text what the batch adds up to, and the values of one such row. */
+/* n: per row text what the batch adds up to, and the values of one such row; without texts, what is
+ * added. */
 static void put_net(struct buf *sql, const struct sql_place *at, const struct staged *s)
 {
     const struct shape *shape = s->shape;
-    buf_str(sql, "WITH n AS (SELECT _cdc_row, sum(_count) AS _count, any_value(struct(");
+    buf_printf(sql, "WITH n AS (SELECT _cdc_row, %s AS _count, %s(struct(",
+               shape->texts ? "sum(_count)" : "_count", shape->texts ? "any_value" : "");
     for (unsigned i = 0; i < shape->ncolumns; i++)
         buf_printf(sql, "%s, ", shape->columns[i].staged);
     buf_str(sql, "_cdc_lsn, _cdc_seq, _cdc_commit_time, _cdc_unrepresentable)) AS r FROM (\n");
     sql_files(sql, at, s);
-    buf_str(sql, ")\nGROUP BY _cdc_row)");
+    buf_str(sql, shape->texts ? ")\nGROUP BY _cdc_row)" : "))");
 }
 
 /* Delta cannot remove two of five equal rows: a MERGE removes every row that it matches. So all

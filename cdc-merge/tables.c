@@ -112,11 +112,17 @@ static void require_unique_table(const struct tables *all, const struct shape *s
     }
 }
 
+/* Without a key, rows can only go away where the WAL has them whole. */
+static bool has_texts(const struct relation *r)
+{
+    return !r->nkey && r->identity == 'f';
+}
+
 /* Whether both are one shape: the same columns, in a table of the same name. */
 static bool same_shape(const struct relation *a, const struct relation *b)
 {
     if (a->ncolumns != b->ncolumns || strcmp(a->schema, b->schema) != 0 ||
-        strcmp(a->table, b->table) != 0)
+        strcmp(a->table, b->table) != 0 || has_texts(a) != has_texts(b))
         return false;
     for (unsigned i = 0; i < a->ncolumns; i++) {
         const struct column *x = &a->columns[i], *y = &b->columns[i];
@@ -143,6 +149,7 @@ static struct shape *shape_new(const struct tables *all, struct relation *r)
     }
     s->kind = r->append ? LOG : s->nkey > 0 ? KEYED : MULTISET;
     s->soft = r->soft && s->kind == KEYED;
+    s->texts = has_texts(r);
     s->staged = rows_columns(s, &s->nstaged);
     return s;
 }

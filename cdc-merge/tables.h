@@ -20,7 +20,8 @@ struct shape {
     char *schema, *name; /* in Databricks, without the catalog */
     char *source;        /* schema.table in PostgreSQL, for messages */
     enum table_kind kind;
-    bool soft; /* KEYED: rows that are gone stay, marked */
+    bool soft;  /* KEYED: rows that are gone stay, marked */
+    bool texts; /* MULTISET: rows can go away, so each has its text */
     unsigned ncolumns, nkey;
     struct target_column *columns; /* in the relation's order */
     struct parquet_column *staged; /* columns of a staged file, see rows.h */

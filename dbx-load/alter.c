@@ -157,15 +157,22 @@ static void older_rows(struct buf *b, const struct step *s)
                s->relation.lsn, s->relation.lsn, s->relation.seq);
 }
 
-/* Those of a table without a key are told by their text, which has a tab between each two values
- * and is told apart from that of newer ones by it. */
-static void shorter_rows(struct buf *b, unsigned values)
+/* Those of a table without a key are told by their text, where they have one, which has a tab
+ * between each two values and is told apart from that of newer ones by it. */
+static void shorter_rows(struct buf *b, const struct step *s, unsigned values)
 {
+    buf_str(b, "CASE WHEN t._cdc_row IS NULL THEN ");
+    if (s->ndefaults)
+        older_rows(b, s);
+    else
+        buf_str(b, "false");
+    buf_str(b, " ELSE ");
     if (values)
         buf_printf(b, "length(t._cdc_row) - length(replace(t._cdc_row, '\\t', '')) = %u",
                    values - 1);
     else
         buf_str(b, "t._cdc_row = ''");
+    buf_str(b, " END");
 }
 
 static unsigned count_values(const struct step *s)
@@ -216,7 +223,7 @@ static char *fill_sql(const struct table *t, const struct step *s, const struct 
     if (s->nkey)
         older_rows(&b, s);
     else
-        shorter_rows(&b, count_values(s) - c->ncolumns);
+        shorter_rows(&b, s, count_values(s) - c->ncolumns);
     buf_str(&b, "\nWHEN MATCHED THEN UPDATE SET ");
     for (unsigned i = 0; i < c->ncolumns; i++) {
         const struct default_value *d = default_of(s, c->columns[i]->attnum);

@@ -261,6 +261,8 @@ static const char *changed_unseen(const struct table *table, const struct relati
     }
     if (then->nkey && !now->nkey)
         return "has lost its key";
+    if (!now->nkey && now->identity == 'f' && then->identity != 'f')
+        return "has no key, and has REPLICA IDENTITY FULL since then";
     if (now->nkey || then->nkey)
         return NULL;
     for (unsigned i = 0; i < then->ncolumns; i++)

@@ -30,6 +30,7 @@ class Target:
         self.table = quote(catalog, "s", name)
         self.ours = OURS if key else {**OURS, "_cdc_row": "STRING"}
         self.more = {}  # properties
+        self.texts = True  # without a key: rows have them
         if soft:
             self.ours = {**OURS, "_cdc_deleted_at": "TIMESTAMP"}
             self.more = {"pgcdc.deletes": "soft"}
@@ -105,7 +106,9 @@ class Target:
             names.append("_cdc_row")
             types.append("STRING")
             text = lambda row: "\t".join("\\N" if v is None else v for v in row)
-            values = [(*value, text(row)) for value, row in zip(values, rows)]
+            values = [
+                (*value, text(row) if self.texts else None) for value, row in zip(values, rows)
+            ]
         casts = [f"CAST(f.c{i} AS {t}) AS {n}" for i, (n, t) in enumerate(zip(names, types))]
         columns = {
             f"c{i}": (pyarrow.string(), [value[i] for value in values]) for i in range(len(names))
@@ -201,21 +204,27 @@ def test_added_columns_have_their_defaults_in_older_rows(make):
     assert t.rows("n")[0] == (None,)
 
 
-def test_added_columns_of_a_table_without_a_key(make):
+@pytest.mark.parametrize("texts", [True, False], ids=["with texts", "without"])
+def test_added_columns_of_a_table_without_a_key(make, texts):
     t = make(key=())
+    t.texts = texts
     t.change({**ID, **V}, [("1", "a"), ("1", "a"), ("2", None)])
     t.change({**ID, **V, "x": (3, "INT")}, [("3", "c", None)])
     t.change({**ID, **V, "x": (3, "INT"), "y": (5, "STRING"), "z": (6, "INT")},
              defaults={5: ("s.c5", "d\te", "d\\te"), 6: ("CAST(s.c6 AS INT)", "0", "0")})  # fmt: skip
     t.change({**ID, **V, "X": (3, "INT"), "y": (5, "STRING"), "z": (6, "INT")},
              [("4", "d", "1", "new", None)]).loaded()  # fmt: skip
-    assert t.rows("id, v, X, y, z, _cdc_row") == [
-        ("1", "a", None, "d\te", "0", "1\ta\t\\N\td\\te\t0"),
-        ("1", "a", None, "d\te", "0", "1\ta\t\\N\td\\te\t0"),
-        ("2", None, None, "d\te", "0", "2\t\\N\t\\N\td\\te\t0"),
-        ("3", "c", None, "d\te", "0", "3\tc\t\\N\td\\te\t0"),
-        ("4", "d", "1", "new", None, "4\td\t1\tnew\t\\N"),
+    assert t.rows("id, v, X, y, z") == [
+        ("1", "a", None, "d\te", "0"),
+        ("1", "a", None, "d\te", "0"),
+        ("2", None, None, "d\te", "0"),
+        ("3", "c", None, "d\te", "0"),
+        ("4", "d", "1", "new", None),
     ]
+    assert [row[0] for row in t.rows("_cdc_row")] == ([
+        "1\ta\t\\N\td\\te\t0", "1\ta\t\\N\td\\te\t0", "2\t\\N\t\\N\td\\te\t0",
+        "3\tc\t\\N\td\\te\t0", "4\td\t1\tnew\t\\N",
+    ] if texts else [None] * 5)  # fmt: skip
     assert t.columns()[2] == ("X", "int")
 
 

@@ -281,11 +281,12 @@ TEXTS = ["", "x", "it's", "a\tb\\N", "é漢😀", None]
 
 
 @pytest.mark.deadline(600)
+@pytest.mark.parametrize("identity", "fd")
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_table_without_a_key_stays_the_same_multiset(warehouse, catalog, seed):
+def test_a_table_without_a_key_stays_the_same_multiset(warehouse, catalog, seed, identity):
     chance, loader = random.Random(seed), Loader(warehouse, catalog)
     columns = [column(1, "x", "integer"), column(2, "y", "text"), column(3, "d", "date")]
-    shape = relation(7, "public", "bag", columns)
+    shape = relation(7, "public", "bag", columns, identity=identity)
     rows, number = collections.Counter(), 0
 
     def some_row():
@@ -294,7 +295,7 @@ def test_a_table_without_a_key_stays_the_same_multiset(warehouse, catalog, seed)
     def part(removing):
         net = collections.Counter()
         for _ in range(120):
-            if removing and chance.random() < 0.6 and +rows:
+            if removing and identity == "f" and chance.random() < 0.6 and +rows:
                 row = chance.choice(list(+rows))
                 net[row] -= 1
                 rows[row] -= 1

@@ -24,13 +24,13 @@ UTC = datetime.timezone.utc
 decimal.getcontext().prec = 60
 
 
-def staged(columns, rows, *options):
+def staged(columns, rows, *options, identity="d"):
     """The one file that cdc-merge makes of rows of PostgreSQL's texts."""
     frames = [["net", 1, 100, i + 1, 0, row, 1] for i, row in enumerate(rows)]
     output = convert(
         [
             start(),
-            relation(1, "public", "t", columns),
+            relation(1, "public", "t", columns, identity=identity),
             ["part", 1, 0],
             *frames,
             ["part-end", 1, len(frames)],
@@ -343,6 +343,7 @@ def test_keys_unchanged_and_carried_values(tmp_path):
 
 
 def test_the_text_of_a_row_without_a_key_tells_rows_apart():
+    """It is staged only where rows can go away."""
     columns = [column(1, "a", "text"), column(2, "b", "text")]
     rows = [
         ["x\ty", "z"],
@@ -351,7 +352,9 @@ def test_the_text_of_a_row_without_a_key_tells_rows_apart():
         ["\\N", "N"],
         ["", "\b\f\n\r\t\v\\"],
     ]
-    table = pyarrow.parquet.read_table(io.BytesIO(staged(columns, rows)))
+    data = staged(columns, rows)
+    assert pyarrow.parquet.read_table(io.BytesIO(data)).column("_cdc_row").null_count == len(rows)
+    table = pyarrow.parquet.read_table(io.BytesIO(staged(columns, rows, identity="f")))
     assert table.column("_cdc_row").to_pylist() == [
         "x\\ty\tz",
         "x\ty\\tz",

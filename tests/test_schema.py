@@ -179,6 +179,59 @@ def test_a_keyless_table_is_an_exact_multiset_when_columns_are_added_and_renamed
 
 
 story(
+    "keyless_log",
+    [
+        "CREATE TABLE t (n int, v text)",
+        "INSERT INTO t SELECT i % 3, 'v' FROM generate_series(1, 9) i",
+    ],
+    together=[
+        "INSERT INTO t VALUES (1, 'v'), (1, 'v'), (NULL, NULL)",
+        "ALTER TABLE t ADD a int",
+        "INSERT INTO t VALUES (1, 'v', NULL), (1, 'v', 1), (1, 'v', 1)",
+        "ALTER TABLE t ADD b date DEFAULT 'infinity'",
+        "INSERT INTO t VALUES (1, 'v', 1, NULL), (1, 'v', 1, 'infinity')",
+    ],
+    behind=[
+        "ALTER TABLE t ADD c text DEFAULT 'c'",
+        "INSERT INTO t VALUES (1, 'v', 1, NULL, NULL), (1, 'v', 1, 'infinity', 'c')",
+        "ALTER TABLE t RENAME v TO w",
+        "INSERT INTO t VALUES (1, 'v', 1, NULL, NULL), (1, 'v', 1, 'infinity', 'c')",
+    ],
+    once=["TRUNCATE t", "INSERT INTO t VALUES (2, 'x'), (2, 'x')"],
+)
+
+
+def test_a_keyless_table_that_only_grows_is_an_exact_multiset(told):
+    told.assert_story("keyless_log", reads=1)
+
+
+story(
+    "keyless_full",
+    ["CREATE TABLE t (n int, v text)", "INSERT INTO t SELECT i % 3 FROM generate_series(1, 9) i"],
+    together=[
+        "INSERT INTO t VALUES (1, 'v'), (1, 'v')",
+        "ALTER TABLE t REPLICA IDENTITY FULL",
+        "DELETE FROM t WHERE ctid = (SELECT min(ctid) FROM t WHERE n = 1)",
+    ],
+    behind=[
+        "UPDATE t SET v = 'w' WHERE ctid = (SELECT max(ctid) FROM t WHERE n = 1)",
+        "ALTER TABLE t REPLICA IDENTITY DEFAULT",
+        "INSERT INTO t VALUES (1, 'w')",
+        "ALTER TABLE t ADD a int DEFAULT 1",
+        "INSERT INTO t VALUES (1, 'w', 2)",
+    ],
+    once=[
+        "ALTER TABLE t REPLICA IDENTITY FULL",
+        "DELETE FROM t WHERE ctid = (SELECT min(ctid) FROM t WHERE v = 'w')",
+    ],
+)
+
+
+def test_a_keyless_table_of_which_rows_go_since_then_is_read_again(told):
+    told.assert_story("keyless_full", again=True)
+
+
+story(
     "keyless_dropped",
     [
         "CREATE TABLE t (n int, v text)",
