@@ -34,7 +34,8 @@ class Target:
     def begin(self, bench):
         """Takes the tables there, and keeps how that is."""
         self.api.query(f"CREATE CATALOG `{ours.CATALOG}`")
-        with self.source.fresh(self.slot), ours.folder(bench) as path:
+        path = ours.folder(bench)
+        with self.source.fresh(self.slot):
             self.pipeline(bench, path)
             self.source.keep("base", self.slot)
             shutil.copytree(os.path.join(path, "state"), self.base)
@@ -55,7 +56,8 @@ class Target:
         """The contestant that does all of it."""
         self.restore()
         before = self.received()
-        with self.source.copy("base", self.slot), ours.folder(bench) as path:
+        path = ours.folder(bench)
+        with self.source.copy("base", self.slot):
             shutil.copytree(self.base, os.path.join(path, "state"))
             figures = self.pipeline(bench, path)
             if not state.holds(os.path.join(path, "state"), self.end):

@@ -63,7 +63,8 @@ def paced(source):
     """Runs the pipeline beside pgbench, which makes its transactions at a fixed rate."""
 
     def contestant(bench):
-        with source.fresh() as name, ours.folder(bench) as path:
+        path = ours.folder(bench)
+        with source.fresh() as name:
             folder = os.path.join(path, "state")
             lines = ours.commands(
                 source, name, path, ["--snapshot", "never"], ["--min-interval", "0s"]

@@ -1,9 +1,8 @@
 """Runs of our programs: the pipeline into a directory, and the reader alone."""
 
-import contextlib
 import glob
 import os
-import shutil
+import tempfile
 
 from bench import measure
 from bench.source import KEEPER, lsn
@@ -28,14 +27,10 @@ def environment(folder):
     return {"CDC_STATE": os.path.join(folder, "state")}
 
 
-@contextlib.contextmanager
 def folder(bench):
-    """One for a run's state and files, gone after it."""
-    path = os.path.join(bench.folder, "run")
-    shutil.rmtree(path, ignore_errors=True)
-    os.makedirs(path)
-    yield path
-    shutil.rmtree(path)
+    """One for a run's state and files. It stays until the end of the bench: ext4 keeps clear of inodes
+    that became free in the last minute, and takes a millisecond for a file where there are many."""
+    return tempfile.mkdtemp(prefix="run-", dir=bench.folder)
 
 
 def parquet(path):
@@ -49,7 +44,8 @@ def pipeline(source, end, *read, rows=0, slot=KEEPER, publication="pub", look=No
     look: called with the figures and the folder while its files are there."""
 
     def contestant(bench):
-        with source.copy(slot) as name, folder(bench) as path:
+        path = folder(bench)
+        with source.copy(slot) as name:
             lines = commands(
                 source, name, path, ["--snapshot", "never", *read], publication=publication
             )
@@ -72,11 +68,11 @@ def snapshot(source, rows, *read):
     def contestant(bench):
         source.copies += 1
         name = f"{source.name}_{source.copies}"
-        with folder(bench) as path:
-            lines = commands(source, name, path, ["--create-slot", "--snapshot", "only", *read])
-            figures = bench.run(lines, environment=environment(path))
-            figures.rows = rows
-            figures.staged = sum(os.path.getsize(file) for file in parquet(path))
+        path = folder(bench)
+        lines = commands(source, name, path, ["--create-slot", "--snapshot", "only", *read])
+        figures = bench.run(lines, environment=environment(path))
+        figures.rows = rows
+        figures.staged = sum(os.path.getsize(file) for file in parquet(path))
         source.execute(
             "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
             f" WHERE slot_name = '{name}'"

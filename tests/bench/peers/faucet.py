@@ -23,21 +23,21 @@ def install(folder):
 
 def run(bench, folder, source):
     """Rows are staged as JSON Lines, as in its own example of a pipeline."""
-    with ours.folder(bench) as path:
-        staged = os.path.join(path, "rows.jsonl")
-        pipeline = {
-            "source": source,
-            "sink": {"type": "jsonl", "config": {"path": staged}},
-            "state": {"type": "file", "config": {"path": os.path.join(path, "state")}},
-        }
-        file = os.path.join(path, "pipeline.yaml")
-        with open(file, "w", encoding="utf-8") as f:  # JSON is YAML
-            json.dump({"version": 1, "name": "peer", "pipeline": pipeline}, f)
-        started = time.time()
-        figures = bench.run([[f"{folder}/bin/faucet", "run", file]])
-        figures.seconds = os.stat(staged).st_mtime - started  # less how long it then waited
-        figures.staged = os.path.getsize(staged)
-        return figures
+    path = ours.folder(bench)
+    staged = os.path.join(path, "rows.jsonl")
+    pipeline = {
+        "source": source,
+        "sink": {"type": "jsonl", "config": {"path": staged}},
+        "state": {"type": "file", "config": {"path": os.path.join(path, "state")}},
+    }
+    file = os.path.join(path, "pipeline.yaml")
+    with open(file, "w", encoding="utf-8") as f:  # JSON is YAML
+        json.dump({"version": 1, "name": "peer", "pipeline": pipeline}, f)
+    started = time.time()
+    figures = bench.run([[f"{folder}/bin/faucet", "run", file]])
+    figures.seconds = os.stat(staged).st_mtime - started  # less how long it then waited
+    figures.staged = os.path.getsize(staged)
+    return figures
 
 
 def backlog(bench, folder, source, rows):

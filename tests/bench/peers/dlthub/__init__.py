@@ -23,17 +23,17 @@ def install(folder):
 
 def backlog(bench, folder, source, rows):
     """`dlt init` gets the source as a folder of files to keep in one's project."""
-    with ours.folder(bench) as path:
-        common.quietly(
-            f"{folder}/bin/dlt", "init", "pg_replication", "filesystem",
-            cwd=path, env={**os.environ, **environment(path)},
-        )  # fmt: skip
+    path = ours.folder(bench)
+    common.quietly(
+        f"{folder}/bin/dlt", "init", "pg_replication", "filesystem",
+        cwd=path, env={**os.environ, **environment(path)},
+    )  # fmt: skip
     raise measure.Failed("pg_replication comes from GitHub by `dlt init`, not by a package's name")
 
 
 def snapshot(bench, folder, source, rows):
-    with ours.folder(bench) as path:
-        command = [f"{folder}/bin/python", LOAD, common.url(source), "narrow", path]
-        figures = bench.run([command], environment=environment(path))
-        figures.staged = common.size(os.path.join(path, "out"))
-        return figures
+    path = ours.folder(bench)
+    command = [f"{folder}/bin/python", LOAD, common.url(source), "narrow", path]
+    figures = bench.run([command], environment=environment(path))
+    figures.staged = common.size(os.path.join(path, "out"))
+    return figures
