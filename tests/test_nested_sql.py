@@ -95,6 +95,7 @@ UNCHANGED_ALL = [UNCHANGED] * 6
 
 def test_nested_values_go_through_every_statement_of_a_table_without_a_key(warehouse, catalog):
     table = Table(warehouse, catalog, NESTED)
+    table.shape = relation(9, *table.names, NESTED, identity="f")
 
     def net(row, count):
         return ["net", row, count]
