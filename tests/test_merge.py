@@ -512,6 +512,8 @@ def test_a_row_is_neither_added_nor_removed():
     bag = relation(9, "public", "t", [column(1, "a", "text")])
     fails([start(), bag, ["part", 1, 0], ["net", 9, 1, 1, 0, ["x"], 0]], 65)
     fails([start(), bag, ["part", 1, 0], ["net", 9, 1, 1, 0, [UNCHANGED], 1]], 65)
+    gone = ["net", 9, 1, 1, 0, ["x"], -1]
+    fails([start(), bag, ["part", 1, 0], gone], 65, "the replica identity is not full")
 
 
 def test_a_key_that_cannot_be_held_stops_and_says_which():
