@@ -4,12 +4,13 @@ it writes of the same transactions when they are sent after their commit."""
 import contextlib
 import os
 import random
+import subprocess
 
 import psycopg
 import pytest
 
 from lib import metrics
-from lib.pipeline import wait_for
+from lib.pipeline import BIN, wait_for
 from lib.postgres import version
 from lib.reader import Reader, replay, settle, source_rows, stream_rows
 
@@ -133,6 +134,21 @@ def test_transactions_between_each_other_and_what_is_rolled_back(source, slot, s
     assert kinds == [*5 * ["begin"], "truncate"]
     assert len(rows(frames)) == 2 + 2 * MANY + 5 + MANY + 2 * MANY + 3 + 10
     assert not [row for row in rows(frames) if row[4][0] in ("2000", "3000", "5000")]
+
+
+def test_spool_that_takes_no_more(source, slot):
+    """A file that may not grow beyond 256 kB stands for a full disk; nothing is lost."""
+    source.execute(insert("a", 1, text="x" * 500))
+    arguments = ["-d", source.conninfo, "--slot", slot, "--publication", "pub", "--snapshot", "never",
+                 "--once", "--fetch", "stream"]  # fmt: skip
+    limited = ["bash", "-c", 'trap "" XFSZ; ulimit -f 256; exec "$@"', "-", f"{BIN}/pgcdc-read"]
+    done = subprocess.run(
+        [*limited, *arguments], capture_output=True, env={**os.environ, **STREAMED}, check=False
+    )
+    assert done.returncode == 75, done.stderr
+    [line] = done.stderr.decode().splitlines()
+    assert "cannot put changes aside: File too large dir=" in line
+    assert len(rows(read(source, slot, STREAMED))) == MANY
 
 
 @pytest.mark.parametrize("seed", range(3))
