@@ -27,7 +27,7 @@ def snapshots(pipeline):
     return [values[4] for key, values in state.read(pipeline.state) if key == "snapshot"]
 
 
-@pytest.mark.deadline(400)
+@pytest.mark.deadline(600)
 def test_pgbench_across_the_snapshot(database, make_pipeline, assert_equal):
     """Four clients, over 20,000 transactions, from before the snapshot until after it."""
     assert pgbench(database, "-i", "-q", "-s", "1").wait() == 0
@@ -43,7 +43,7 @@ def test_pgbench_across_the_snapshot(database, make_pipeline, assert_equal):
     assert load.poll() is None, "pgbench has ended before the snapshot"
     assert load.wait(120) == 0
     assert database.value("SELECT count(*) FROM pgbench_history") == CLIENTS * TRANSACTIONS
-    pipeline.wait_applied(database.lsn())
+    pipeline.wait_applied(database.lsn(), timeout=300)
     pipeline.stop()
     assert_equal()
 
