@@ -145,7 +145,8 @@ def test_stretches_join(database, slot, table):
             f"SELECT pg_replication_slot_advance(slot_name, greatest(confirmed_flush_lsn, {upto}))"
             f" FROM pg_replication_slots WHERE slot_name = '{second}'"
         )
-        assert first + read(second, "NULL") == everything, at
+        found = first + read(second, "NULL")
+        assert found[: len(everything)] == everything, at  # 14 also sends that an ANALYZE was there
         database.execute("SELECT pg_drop_replication_slot('first')",
                          "SELECT pg_drop_replication_slot('second')")  # fmt: skip
 
