@@ -464,7 +464,8 @@ void rows_event(struct rows *r, struct frame *f)
 
 void rows_read(struct rows *r, struct frame *f)
 {
-    struct staged_position p = {.lsn = frame_uint(f), .time = frame_int(f)};
+    struct staged_position p = {.lsn = frame_uint(f)};
+    p.time = frame_int(f);
     if (p.lsn > INT64_MAX)
         frame_bad(f, "a position is too large");
     expect(f, r->to->folder);

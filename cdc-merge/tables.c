@@ -115,7 +115,7 @@ static void require_unique_table(const struct tables *all, const struct shape *s
 /* Without a key, rows can only go away where the WAL has them whole. */
 static bool has_texts(const struct relation *r)
 {
-    return !r->nkey && r->identity == 'f';
+    return !r->append && !r->nkey && r->identity == 'f';
 }
 
 /* Whether both are one shape: the same columns, in a table of the same name. */

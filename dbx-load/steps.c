@@ -95,9 +95,10 @@ static bool comes_later(struct steps *s, const struct step *step)
 static bool waits_for_name(const struct steps *s, const struct step *step)
 {
     const struct ledger *l = &s->load->ledger;
-    const struct snapshot *other = ledger_snapshot_in(l, step->table->name, step->oid);
+    const struct snapshot *other =
+        step->batch->is_snapshot ? ledger_snapshot_in(l, step->table->name, step->oid) : NULL;
 
-    if (!step->batch->is_snapshot || !other)
+    if (!other)
         return false;
     if (l->prepared && l->prepared < step->batch->snapshot.lsn)
         return true;

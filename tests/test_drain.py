@@ -199,19 +199,14 @@ def test_the_slot_follows(database, slot, table, load):
 
 
 def test_without_a_free_slot_it_streams(database, tmp_path):
-    with (
-        Cluster(settings={"max_replication_slots": 1}) as cluster,
-        Database(cluster, "full") as full,
-    ):
+    with Cluster(settings={"max_replication_slots": 1}) as cluster, Database(cluster, "full") as full:
         full.execute(
             "CREATE TABLE t (id int PRIMARY KEY)",
             "CREATE PUBLICATION pub FOR TABLE t",
             "SELECT pg_create_logical_replication_slot('only', 'pgoutput')",
             "INSERT INTO t VALUES (1)",
         )
-        with Reader(
-            full.conninfo, "only", "--snapshot", "never", "--once", "--fetch", "sql"
-        ) as reader:
+        with Reader(full.conninfo, "only", "--snapshot", "never", "--once", "--fetch", "sql") as reader:
             assert reader.wait() == 0
         assert len(reader.of("insert")) == 1
         assert "by SQL, streaming instead: all replication slots are in use" in reader.said
@@ -226,8 +221,5 @@ def test_stopped_in_the_middle(database, slot, table):
         reader.wait_frames("update", 2000)
         assert reader.stop() == 0
     assert 2000 <= len(reader.of("update")) < 200 * 993, "it did not go on to the end"
-    assert reader.frames[-2][0] == "checkpoint" and reader.frames[-1] == [
-        "end",
-        reader.frames[-2][1],
-    ]
+    assert reader.frames[-2][0] == "checkpoint" and reader.frames[-1] == ["end", reader.frames[-2][1]]
     wait_for(lambda: slots(database).keys() == {slot}, 20, "the copy is gone")
