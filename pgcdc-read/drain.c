@@ -17,6 +17,7 @@
 #define DEAR 2000                 /* ms that a call may take in any case, */
 #define DEARER 3                  /* and times as long as the first one for a byte */
 #define FOLLOW ((lsn_t)256 << 20) /* bytes of WAL after which the slot follows */
+#define MEMORY (512 << 10)        /* kB, at most, that calls take of the server together */
 
 #define FIELD 6 /* bytes that COPY puts before a value: the count of fields, and its length */
 
@@ -26,8 +27,8 @@ struct lane {
     char *slot;
     lsn_t from, to;
     int64_t since; /* when it was made; clock_ms */
-    bool called;   /* there is one */
-    bool copying;  /* its result has begun … */
+    bool called;   /* there is one … */
+    bool copying;  /* … its result has begun … */
     bool begun;    /* … its first row was seen … */
     bool any;      /* … and a message */
     bool waited;   /* for it, with nothing else to do */
@@ -41,6 +42,7 @@ struct drain {
     lsn_t next;    /* what is before it was asked for */
     lsn_t end;     /* the last call ends here */
     lsn_t stretch; /* bytes that the next is to read */
+    bool large;    /* a transaction went on behind the last one that has ended */
     double a_byte; /* milliseconds that the first one took; 0: there was none */
     bool dear;     /* no more calls are made, whatever is left */
     char *row;     /* that was given last; PQfreemem it */
@@ -71,22 +73,6 @@ static bool copy_slot(struct drain *d, struct lane *l, struct trouble *t)
                d->c->run->arguments->slot, l->slot);
 }
 
-/* A server that refuses the first, because of what it runs on, does not notice before it sends that
- * we are gone. The second, in kB, says how large a transaction is that it writes to its disk, and
- * reads again, while it decodes: one with much memory gives more of it, unless somebody has settled
- * this for us. */
-static void settle(struct drain *d, struct lane *l)
-{
-    struct trouble t;
-
-    ask(d, l, &t, "SET client_connection_check_interval = '1s'");
-    ask(d, l, &t,
-        "SELECT set_config(name, greatest(setting::bigint, least(262144,"
-        " pg_size_bytes(current_setting('shared_buffers')) / 4096))::text, false)"
-        " FROM pg_settings WHERE name = 'logical_decoding_work_mem'"
-        " AND source IN ('default', 'configuration file')");
-}
-
 static void close_lane(struct lane *l)
 {
     PQfinish(l->conn);
@@ -97,6 +83,7 @@ static void close_lane(struct lane *l)
 static bool open_lane(struct drain *d, struct trouble *t)
 {
     struct lane *l = &d->lanes[d->n];
+    struct trouble ignored;
 
     l->slot = slot_temporary_name();
     l->conn = link_connect(d->c->run, t);
@@ -104,23 +91,38 @@ static bool open_lane(struct drain *d, struct trouble *t)
         close_lane(l);
         return false;
     }
-    settle(d, l);
+    /* one that refuses this, because of what it runs on, does not notice before it sends that we
+     * are gone */
+    ask(d, l, &ignored, "SET client_connection_check_interval = '1s'");
     d->n++;
     return true;
 }
 
 /* ------------------------------------------------------------------ calls */
 
-/* Asks for the next stretch, if there is one. The copy may stand beyond where it begins, if a
- * record does not end there. */
+/* How large a transaction may be before the server writes it to its disk, and reads it again, while
+ * it decodes: one with much memory gives more of it, in kB, unless somebody has settled this. */
+static void add_memory(const struct drain *d, struct buf *sql)
+{
+    int share = d->large ? 1 : LANES;
+
+    buf_printf(sql,
+               "SELECT set_config(name, greatest(setting::bigint, least(%d,"
+               " pg_size_bytes(current_setting('shared_buffers')) / %d))::text, true)"
+               " FROM pg_settings WHERE name = 'logical_decoding_work_mem'"
+               " AND source IN ('default', 'configuration file');",
+               MEMORY / share, 2048 * share);
+}
+
+/* Asks for the next stretch. The copy may stand beyond where it begins, if a record does not end
+ * there. */
 static bool call(struct drain *d, struct lane *l, struct trouble *t)
 {
     struct buf sql = {0};
 
-    if (d->next >= d->end || d->dear)
-        return true;
     *l = (struct lane){.conn = l->conn, .slot = l->slot, .from = d->next, .since = clock_ms()};
     l->to = d->end - l->from > d->stretch ? (l->from + d->stretch) & ~(PAGE - 1) : d->end;
+    add_memory(d, &sql);
     buf_printf(&sql,
                "SELECT pg_replication_slot_advance(slot_name, greatest(confirmed_flush_lsn, '%s'))"
                " FROM pg_replication_slots WHERE slot_name = '%s';",
@@ -139,6 +141,20 @@ static bool call(struct drain *d, struct lane *l, struct trouble *t)
         trouble_of_connection(t, l->conn);
     d->next = l->to;
     return l->called;
+}
+
+/* Calls are made in turn, and taken in turn. A large transaction is decoded by one lane, with the
+ * memory of all: the others would do so, too, only to go on behind it. */
+static bool call_all(struct drain *d, struct trouble *t)
+{
+    for (unsigned i = 0; i < d->n; i++) {
+        struct lane *l = &d->lanes[(d->turn + i) % d->n];
+        if (l->called && !l->any && d->large)
+            return true;
+        if (!l->called && d->next < d->end && !d->dear && !call(d, l, t))
+            return false;
+    }
+    return true;
 }
 
 /* A call reads again from where the oldest transaction began that was open at its start. Where that
@@ -181,11 +197,12 @@ static bool finish_call(struct drain *d, struct lane *l, struct trouble *t)
     FAILPOINT("drain");
     changes_idle(d->c, at, clock_us());
     l->called = false;
-    if (!l->any && d->stretch < STRETCH_MAX) /* a transaction goes on behind it, to be read again */
+    d->large = !l->any; /* a transaction goes on behind it, to be read again */
+    if (d->large && d->stretch < STRETCH_MAX)
         d->stretch *= 4;
     d->dear |= is_dear(d, l);
     d->turn = (d->turn + 1) % d->n;
-    return call(d, l, t) && let_slot_follow(d->c->run, t);
+    return call_all(d, t) && let_slot_follow(d->c->run, t);
 }
 
 /* ------------------------------------------------------------------ messages */
@@ -284,11 +301,15 @@ enum drain_status drain_next(struct drain *d, const char **data, size_t *len, st
 
     for (;;) {
         struct lane *l = &d->lanes[d->turn];
+        bool any = l->any;
         if (!l->called)
             return end(d, t);
         if (!l->copying && (status = wait_for_result(l, t)) != DRAIN_MESSAGE)
             return status;
-        if ((status = receive(d, l, data, len, t)) != DRAIN_END)
+        status = receive(d, l, data, len, t);
+        if (l->any != any && !call_all(d, t))
+            return DRAIN_FAILED;
+        if (status != DRAIN_END)
             return status;
         if (!finish_call(d, l, t))
             return DRAIN_FAILED;

@@ -51,6 +51,20 @@ def changes(reader):
     return kept[1:]  # the first checkpoint says where it begins
 
 
+def both_ways(database, slot):
+    """What both give, which is the same."""
+    found = []
+    for way, name in zip(("stream", "sql"), copies(database, slot, 2)):
+        with Reader(database.conninfo, name, "--snapshot", "never", "--once", "-v",
+                    "--fetch", way) as reader:  # fmt: skip
+            assert reader.wait(60) == 0, reader.said
+        assert ("reading changes by SQL" in reader.said) == (way == "sql")
+        assert ("streaming from" in reader.said) == (way == "stream")
+        found.append(changes(reader))
+    assert found[0] == found[1]
+    return found[0]
+
+
 def test_both_ways_give_the_same(database, slot):
     """Of a backlog with all that can be in one."""
     database.execute(
@@ -69,15 +83,7 @@ def test_both_ways_give_the_same(database, slot):
         "TRUNCATE wide",
         "INSERT INTO t VALUES (-1000000, 'late')",
     )
-    found = []
-    for way, name in zip(("stream", "sql"), copies(database, slot, 2)):
-        with Reader(database.conninfo, name, "--snapshot", "never", "--once", "-v",
-                    "--fetch", way) as reader:  # fmt: skip
-            assert reader.wait(60) == 0, reader.said
-        assert ("reading changes by SQL" in reader.said) == (way == "sql")
-        assert ("streaming from" in reader.said) == (way == "stream")
-        found.append(changes(reader))
-    assert found[0] == found[1]
+    both_ways(database, slot)
 
 
 def test_both_ways_give_the_same_of_many_stretches(database, slot):
@@ -102,13 +108,29 @@ def test_both_ways_give_the_same_of_many_stretches(database, slot):
         thread.start()
     for thread in sessions:
         thread.join()
-    found = []
-    for way, name in zip(("stream", "sql"), copies(database, slot, 2)):
-        with Reader(database.conninfo, name, "--snapshot", "never", "--once",
-                    "--fetch", way) as reader:  # fmt: skip
-            assert reader.wait(60) == 0, reader.said
-        found.append(changes(reader))
-    assert len(found[0]) > 10000 and found[0] == found[1]
+    assert len(both_ways(database, slot)) > 10000
+
+
+def test_both_ways_give_the_same_of_a_transaction_longer_than_a_stretch(database, slot):
+    """One that begins in the first, and one that ends with the WAL; there are others within and
+    between them."""
+    database.execute(
+        "CREATE TABLE t (id int PRIMARY KEY, v text)",
+        "ALTER TABLE t ALTER v SET STORAGE EXTERNAL",
+        "CREATE PUBLICATION pub FOR TABLE t",
+        f"SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')",
+    )
+    with psycopg.connect(database.conninfo) as connection:
+        for first, rows in (1000, 9000), (20000, 4500):
+            connection.execute(
+                "INSERT INTO t SELECT g, repeat('x', 20000)"
+                f" FROM generate_series({first}, {first + rows - 1}) g"
+            )
+            database.execute(f"INSERT INTO t VALUES ({first - 1}, 'within')")
+            connection.execute(f"UPDATE t SET id = -id WHERE id = {first}")
+            connection.commit()
+            database.execute(f"INSERT INTO t VALUES ({first - 2}, 'behind it')")
+    assert len(both_ways(database, slot)) > 13500
 
 
 def test_stretches_join(database, slot, table):
