@@ -147,7 +147,7 @@ static void close_batch(struct batcher *b)
     msgpack_pack_uint64(pk, b->whole);
     msgpack_pack_int64(pk, b->time);
     stream_done(b->out);
-    out_flush(b->out);
+    out_write(b->out);
     for (struct table *t = b->fold.tables; t; t = t->hh.next)
         t->in_batch = false;
     b->from = b->whole;
@@ -357,7 +357,7 @@ static void close_snapshot(struct batcher *b, struct snapshot *one)
     msgpack_pack_int64(pk, one->time);
     msgpack_pack_uint64(pk, one->rows);
     stream_done(b->out);
-    out_flush(b->out);
+    out_write(b->out);
     snapshots_remove(&b->snapshots, one);
     flow_snapshot_closed(b->flow, b->batches);
     batch_figures[BATCH_SNAPSHOTS].value++;

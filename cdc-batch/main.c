@@ -91,8 +91,9 @@ enum { STDIN, STDOUT, STATE, FDS };
 /* Sleeps until stdin is readable (true), the state changed, or the time is over. */
 static bool wait_for_input(struct flow *flow, int64_t timeout)
 {
+    short writable = stream_pending(out) ? POLLOUT : 0;
     struct pollfd fds[FDS] = {[STDIN] = {.fd = STDIN_FILENO, .events = POLLIN},
-                              [STDOUT] = {.fd = STDOUT_FILENO},
+                              [STDOUT] = {.fd = STDOUT_FILENO, .events = writable},
                               [STATE] = {.fd = flow_fd(flow), .events = POLLIN}};
     int n = poll(fds, FDS, timeout < 0 || timeout > TICK ? TICK : (int)timeout);
 
@@ -121,7 +122,7 @@ static int run(struct batcher *batcher, struct flow *flow, struct stream_in *in)
             return batcher_failures(batcher) ? EX_CONFIG : EX_OK;
         case STREAM_WAIT: {
             int64_t delay = batcher_close_if_due(batcher);
-            out_flush(out);
+            out_write(out);
             flow_progress(flow, false);
             metrics_tick();
             readable = wait_for_input(flow, delay);
@@ -149,6 +150,7 @@ int main(int argc, char **argv)
     metrics_open(s.cli.metrics, batch_figures, NULL, NULL);
     stop_install();
     out = stream_out_new(STDOUT_FILENO, s.cli.json);
+    stream_unblock(out);
     msg_on_die(on_die);
 
     flow.min_interval = s.min_interval >= 0 ? s.min_interval : s.cli.state ? 0 : 1000;

@@ -2,7 +2,7 @@
 
 #include "msg.h"
 
-#define OUT_WAITING ((size_t)256 << 10)
+#define WAITING ((size_t)16 << 20) /* bytes of parts that may wait */
 
 void out_gone(void)
 {
@@ -16,8 +16,14 @@ void out_flush(struct stream_out *out)
         out_gone();
 }
 
+void out_write(struct stream_out *out)
+{
+    if (!stream_flush_some(out))
+        out_gone();
+}
+
 void out_relieve(struct stream_out *out)
 {
-    if (stream_pending(out) > OUT_WAITING)
+    if (stream_pending(out) > WAITING)
         out_flush(out);
 }

@@ -1,4 +1,5 @@
-/* Writing: blocking, in pieces of bounded size. */
+/* Writing. What the next stage does not take at once waits, within bounds, while more is read: both
+ * have work then. */
 #ifndef CDC_BATCH_OUT_H
 #define CDC_BATCH_OUT_H
 
@@ -7,10 +8,13 @@
 /* Downstream is gone: exits with 75, quietly, since it has said why. */
 _Noreturn void out_gone(void);
 
-/* Writes all that waits, or out_gone. */
+/* Writes all that waits. */
 void out_flush(struct stream_out *out);
 
-/* The same if much waits. Call between frames of a part. */
+/* Writes what the next stage takes now. */
+void out_write(struct stream_out *out);
+
+/* Writes all if too much waits. Call between frames of a part. */
 void out_relieve(struct stream_out *out);
 
 #endif

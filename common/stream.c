@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "json.h"
@@ -230,6 +231,26 @@ struct stream_out *stream_out_new(int fd, bool json)
     fcntl(fd, F_SETPIPE_SZ, PIPE_SIZE); /* as far as it is one, and the system lets us */
     pack_into(&out->pk, &out->buf);
     return out;
+}
+
+static int shared_fd, shared_flags;
+
+static void restore(void)
+{
+    fcntl(shared_fd, F_SETFL, shared_flags);
+}
+
+bool stream_unblock(struct stream_out *out)
+{
+    struct stat st;
+
+    if (fstat(out->fd, &st) || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
+        return false;
+    shared_fd = out->fd;
+    shared_flags = fcntl(out->fd, F_GETFL);
+    if (shared_flags >= 0 && fcntl(out->fd, F_SETFL, shared_flags | O_NONBLOCK) == 0)
+        atexit(restore);
+    return true;
 }
 
 void stream_out_free(struct stream_out *out)

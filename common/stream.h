@@ -82,6 +82,11 @@ struct stream_out;
 struct stream_out *stream_out_new(int fd, bool json);
 void stream_out_free(struct stream_out *out);
 
+/* From here on a write to fd does not wait for downstream; whoever shares it (a shell's subshell
+ * does) gets it back as it was when the program ends. For one stream of a program. False: fd is
+ * neither a pipe nor a socket, and nothing changes. */
+bool stream_unblock(struct stream_out *out);
+
 /* Opens a frame of 1 + elements elements and packs the type. Pack the elements into the packer that
  * it returns, then call stream_done. Frames gather in memory until a flush. */
 msgpack_packer *stream_frame(struct stream_out *out, const char *type, unsigned elements);
@@ -100,7 +105,7 @@ size_t stream_pending(const struct stream_out *out);
 /* Writes all of it, blocking. False: downstream is gone (EPIPE). */
 bool stream_flush(struct stream_out *out);
 
-/* Writes what fd (O_NONBLOCK) takes now. False: downstream is gone. */
+/* Writes what fd takes now, see stream_unblock. False: downstream is gone. */
 bool stream_flush_some(struct stream_out *out);
 
 /* ------------------------------------------------------------------ frames that several stages

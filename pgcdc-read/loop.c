@@ -1,10 +1,8 @@
 #include "loop.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -17,25 +15,10 @@
 #define LOOK_ROUND 256                   /* pushes after which all else is seen to, however busy */
 #define LOOK_EVERY 500                   /* ms between looks at dbx-load's lock and file */
 
-/* Whoever shares our stdout (a shell's subshell does) gets it back as it was. */
-static int stdout_flags = -1;
-
-static void restore_stdout(void)
-{
-    fcntl(STDOUT_FILENO, F_SETFL, stdout_flags);
-}
-
 void loop_init(struct loop *l, struct stream_out *out, const char *state, const char *run)
 {
-    struct stat st;
-
     *l = (struct loop){.out = out, .state = state, .run = run, .watch = -1, .quit_on_stop = true};
-    if (fstat(STDOUT_FILENO, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode))) {
-        l->can_hang_up = true;
-        stdout_flags = fcntl(STDOUT_FILENO, F_GETFL);
-        if (stdout_flags >= 0 && fcntl(STDOUT_FILENO, F_SETFL, stdout_flags | O_NONBLOCK) == 0)
-            atexit(restore_stdout);
-    }
+    l->can_hang_up = stream_unblock(out);
     if (state) {
         l->watch = state_watch(state);
         load_read(&l->load, state);
@@ -99,10 +82,12 @@ static void look(struct loop *l)
         hang_up(l);
 }
 
+/* What downstream does not take now it hardly takes a row later. */
 static void write_some(struct loop *l)
 {
     if (!l->hung_up && !stream_flush_some(l->out))
         hang_up(l);
+    l->write_at = stream_pending(l->out) + PENDING_WRITE;
 }
 
 /* Does what is due and returns when the next is: clock_ms, or -1. */
@@ -186,7 +171,7 @@ bool loop_is_full(const struct loop *l)
 
 void loop_push(struct loop *l)
 {
-    if (stream_pending(l->out) >= PENDING_WRITE)
+    if (stream_pending(l->out) >= l->write_at)
         write_some(l);
     while (loop_is_full(l))
         loop_wait(l, -1, 0, -1);

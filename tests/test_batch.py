@@ -804,3 +804,39 @@ def test_memory_is_bounded_by_the_part():
         assert p.process.wait(30) == 0, p.process.stderr.read()
         p.reader.join(10)
         assert sum(f[0] == "upsert" for f in p.out) == 600_000
+
+
+def test_more_is_read_while_the_next_stage_is_busy_but_not_without_end():
+    """Nobody reads what it writes: it takes some parts all the same, and then no more."""
+    rows = 300
+    frames = [
+        *OPENING,
+        *transaction(100, *(("insert", KEYED, [str(i), "x" * 200_000]) for i in range(rows))),
+        ["end", 105],
+    ]
+    command = [PROGRAM, "--part-bytes", "1M"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as p:
+        taken = 0
+
+        def feed():
+            nonlocal taken
+            for frame in frames:
+                p.stdin.write(pack([frame]))
+                p.stdin.flush()
+                taken += frame[0] == "insert"
+            p.stdin.close()
+
+        feeder = threading.Thread(target=feed, daemon=True)
+        feeder.start()
+        before = -1
+        while taken > before:
+            before = taken
+            time.sleep(0.5)
+        with open(f"/proc/{p.pid}/status") as f:
+            resident = next(int(line.split()[1]) for line in f if line.startswith("VmHWM"))
+        assert 50 < taken < 150
+        assert resident < 60_000
+        out = unpack(p.stdout.read())
+        feeder.join(10)
+        assert p.wait(10) == 0
+    assert [f[5][0] for f in out if f[0] == "upsert"] == [str(i) for i in range(rows)]
