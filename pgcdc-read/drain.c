@@ -10,14 +10,14 @@
 #include "msg.h"
 #include "slot.h"
 
-#define LANES 2                   /* copies of the slot */
-#define STRETCH ((lsn_t)64 << 20) /* bytes of WAL for a call; grows … */
-#define STRETCH_MAX ((lsn_t)1 << 30)
-#define PAGE ((lsn_t)64 << 10)    /* at most, of the WAL: a stretch ends with one */
-#define DEAR 2000                 /* ms that a call may take in any case, */
-#define DEARER 3                  /* and times as long as the first one for a byte */
-#define FOLLOW ((lsn_t)256 << 20) /* bytes of WAL after which the slot follows */
-#define MEMORY (512 << 10)        /* kB, at most, that calls take of the server together */
+#define LANES 2                        /* copies of the slot */
+#define STRETCH ((lsn_t)64 << 20)      /* bytes of WAL for a call; grows … */
+#define STRETCH_MAX ((lsn_t)256 << 20) /* unless a transaction is longer */
+#define PAGE ((lsn_t)64 << 10)         /* at most, of the WAL: a stretch ends with one */
+#define DEAR 2000                      /* ms that a call may take in any case, */
+#define DEARER 3                       /* and times as long as the first one for a byte */
+#define FOLLOW ((lsn_t)256 << 20)      /* bytes of WAL after which the slot follows */
+#define MEMORY (512 << 10)             /* kB, at most, that calls take of the server together */
 
 #define FIELD 6 /* bytes that COPY puts before a value: the count of fields, and its length */
 
@@ -31,7 +31,8 @@ struct lane {
     bool copying;  /* … its result has begun … */
     bool begun;    /* … its first row was seen … */
     bool any;      /* … and a message */
-    bool waited;   /* for it, with nothing else to do */
+    int64_t took;  /* ms until its result began, */
+    bool waited;   /* with nothing else for us to do */
 };
 
 struct drain {
@@ -43,7 +44,7 @@ struct drain {
     lsn_t end;     /* the last call ends here */
     lsn_t stretch; /* bytes that the next is to read */
     bool large;    /* a transaction went on behind the last one that has ended */
-    double a_byte; /* milliseconds that the first one took; 0: there was none */
+    double a_byte; /* milliseconds that the first one with a message took; 0: there was none */
     bool dear;     /* no more calls are made, whatever is left */
     char *row;     /* that was given last; PQfreemem it */
 };
@@ -158,18 +159,32 @@ static bool call_all(struct drain *d, struct trouble *t)
 }
 
 /* A call reads again from where the oldest transaction began that was open at its start. Where that
- * is far behind calls for more are made, and in the end none. It does not matter where nobody waits
- * for the server. */
+ * is far behind it is dear, unless nobody waits for the server. */
 static bool is_dear(struct drain *d, const struct lane *l)
 {
-    double ms = (double)(clock_ms() - l->since), bytes = (double)(l->to - l->from);
+    double a_byte = (double)(l->took + 1) / (double)(l->to - l->from);
 
-    if (d->a_byte == 0 && l->waited)
-        d->a_byte = ms / bytes;
-    if (!l->waited || ms < DEAR || ms / bytes < DEARER * d->a_byte)
-        return false;
-    d->stretch *= 2;
-    return d->stretch > STRETCH_MAX;
+    if (d->a_byte == 0)
+        d->a_byte = a_byte;
+    return l->waited && l->took >= DEAR && a_byte >= DEARER * d->a_byte;
+}
+
+/* After a call without a message, a transaction goes on, and will be read again: the more there is
+ * of it already, the more is asked for. Where calls are dear they are to be fewer, and in the end
+ * none. */
+static void choose_stretch(struct drain *d, const struct lane *l)
+{
+    d->large = !l->any;
+    if (d->large) {
+        d->stretch *= 4;
+        return;
+    }
+    if (d->stretch > STRETCH_MAX)
+        d->stretch = STRETCH_MAX;
+    if (is_dear(d, l)) {
+        d->stretch *= 2;
+        d->dear |= d->stretch > STRETCH_MAX;
+    }
 }
 
 /* The slot keeps the WAL from where it stands, and nothing else moves it meanwhile. */
@@ -197,10 +212,7 @@ static bool finish_call(struct drain *d, struct lane *l, struct trouble *t)
     FAILPOINT("drain");
     changes_idle(d->c, at, clock_us());
     l->called = false;
-    d->large = !l->any; /* a transaction goes on behind it, to be read again */
-    if (d->large && d->stretch < STRETCH_MAX)
-        d->stretch *= 4;
-    d->dear |= is_dear(d, l);
+    choose_stretch(d, l);
     d->turn = (d->turn + 1) % d->n;
     return call_all(d, t) && let_slot_follow(d->c->run, t);
 }
@@ -269,6 +281,7 @@ static enum drain_status wait_for_result(struct lane *l, struct trouble *t)
         return DRAIN_FAILED;
     }
     while (!l->copying) {
+        l->took = clock_ms() - l->since;
         if (PQisBusy(l->conn)) {
             l->waited = true;
             return DRAIN_WAIT;

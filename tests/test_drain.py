@@ -220,6 +220,29 @@ def test_the_slot_follows(database, slot, table, load):
     assert after[slot][1] > before[1], "and so did what the server keeps"
 
 
+def test_calls_that_are_dear_are_fewer_and_in_the_end_none(database, slot, table):
+    """As where a transaction has been open for long; here all but the first ones have to wait."""
+    rows = range(10, 80)
+    for i in rows:  # 16 MB of WAL each
+        database.execute(
+            f"INSERT INTO t VALUES ({i}, repeat('x', 1000000))", "SELECT pg_switch_wal()"
+        )
+    with Reader(database.conninfo, slot, "--snapshot", "never", "--once", "-v",
+                "--fetch", "sql", hold=True) as reader:  # fmt: skip
+        wait_for(lambda: "by SQL" in reader.said, 20, "it reads")
+        time.sleep(1)  # until it has more than it can write
+        release = threading.Timer(0.5, reader.release)  # when the lock waits for the calls to end
+        release.start()
+        with psycopg.connect(database.conninfo) as connection:
+            while "streaming from" not in reader.said and reader.process.poll() is None:
+                connection.execute("LOCK TABLE pg_replication_slots")
+                time.sleep(3)
+                connection.commit()
+        assert reader.wait() == 0, reader.said
+    assert "a transaction has been open for long" in reader.said
+    assert [int(frame[4][0]) for frame in reader.of("insert")] == list(rows)
+
+
 def test_without_a_free_slot_it_streams(database, tmp_path):
     with Cluster(settings={"max_replication_slots": 1}) as cluster, Database(cluster, "full") as full:
         full.execute(

@@ -92,14 +92,21 @@ RECEIVER = "receiver", "pg_recvlogical, protocol 1"
 STREAMER = "streamer", "pg_recvlogical, protocol 2, streaming"
 
 
-def times(name, work, goal, one, other, against, at_least=False):
-    """The time of one as a multiple of another's: of medians, and of each round for the spread."""
+def seconds(figures):
+    return figures.seconds
+
+
+def times(name, work, goal, one, other, against, figure=seconds, at_least=False):
+    """A figure of one, its time if nothing else is said, as a multiple of another's: of medians, and
+    of each round for the spread."""
 
     def values(samples):
-        return [a.seconds / b.seconds for a, b in zip(samples[one], samples[other])]
+        return [figure(a) / figure(b) for a, b in zip(samples[one], samples[other])]
 
     def result(samples):
-        medians = [statistics.median(f.seconds for f in samples[c]) for c in (one, other)]
+        medians = [
+            statistics.median(map(figure, samples[contestant])) for contestant in (one, other)
+        ]
         return medians[0] / medians[1]
 
     return Line(name, work, against, goal, "×", at_least, (one, other), values, result)
@@ -123,17 +130,14 @@ def memory(name, work, *of):
     return at_most(name, work, 160, "MB", of, lambda figures: figures.peak / 1e6)
 
 
-def processor(name, work, *of):
-    def seconds_per_million(figures):
-        return figures.cpu / figures.rows * 1e6
+def processor_per_row(figures):
+    return figures.cpu / figures.rows
 
-    return at_most(name, work, 1.2, "s", of, seconds_per_million)
+
+def processor(name, work, *of):
+    return at_most(name, work, 1.2, "s", of, lambda figures: processor_per_row(figures) * 1e6)
 
 
 def growth(name, work, small, large):
     """Processor time per row of the larger one, as a multiple of the smaller one's."""
-
-    def values(samples):
-        return [(b.cpu / b.rows) / (a.cpu / a.rows) for a, b in zip(samples[small], samples[large])]
-
-    return Line(name, work, "processor time per row there", 1.0, "×", False, (small, large), values)
+    return times(name, work, 1.0, large, small, "processor time per row there", processor_per_row)
