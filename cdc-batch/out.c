@@ -1,5 +1,8 @@
 #include "out.h"
 
+#include <poll.h>
+#include <unistd.h>
+
 #include "msg.h"
 
 #define WAITING ((size_t)16 << 20) /* bytes of parts that may wait */
@@ -16,14 +19,25 @@ void out_flush(struct stream_out *out)
         out_gone();
 }
 
-void out_write(struct stream_out *out)
+static void write_some(struct stream_out *out)
 {
     if (!stream_flush_some(out))
         out_gone();
 }
 
+void out_write(struct stream_out *out)
+{
+    write_some(out);
+    while (stream_pending(out) > WAITING) {
+        poll(&(struct pollfd){.fd = STDOUT_FILENO, .events = POLLOUT}, 1, -1);
+        write_some(out);
+    }
+}
+
 void out_relieve(struct stream_out *out)
 {
+    if (!stream_push(out))
+        out_gone();
     if (stream_pending(out) > WAITING)
-        out_flush(out);
+        out_write(out);
 }

@@ -11,10 +11,10 @@ _Noreturn void out_gone(void);
 /* Writes all that waits. */
 void out_flush(struct stream_out *out);
 
-/* Writes what the next stage takes now. */
+/* Writes what the next stage takes now, and more where too much waits. */
 void out_write(struct stream_out *out);
 
-/* Writes all if too much waits. Call between frames of a part. */
+/* The same, if it is worth while. Call between frames of a part. */
 void out_relieve(struct stream_out *out);
 
 #endif

@@ -18,6 +18,7 @@
 #include "msg.h"
 
 #define READ_SIZE ((size_t)256 << 10)
+#define WRITE_SIZE ((size_t)64 << 10)
 #define PIPE_SIZE (1 << 20) /* so that a stage is not kept waiting while the next is busy */
 
 struct stream_in {
@@ -218,6 +219,7 @@ struct stream_out {
     size_t frame;   /* where the frame being packed begins, */
     bool packing;   /* if one is */
     size_t sent;    /* bytes of buf already written */
+    size_t worth;   /* bytes that wait before a write() is worth while */
     struct buf line;
     msgpack_packer pk;
 };
@@ -334,6 +336,7 @@ static bool flush(struct stream_out *out, bool wait)
         buf_drop(&out->buf, out->sent);
         out->sent = 0;
     }
+    out->worth = stream_pending(out) + WRITE_SIZE; /* what is not taken now hardly is a row later */
     return true;
 }
 
@@ -345,6 +348,11 @@ bool stream_flush(struct stream_out *out)
 bool stream_flush_some(struct stream_out *out)
 {
     return flush(out, false);
+}
+
+bool stream_push(struct stream_out *out)
+{
+    return stream_pending(out) < out->worth || flush(out, false);
 }
 
 /* ------------------------------------------------------------------ start, check, fail */

@@ -108,6 +108,9 @@ bool stream_flush(struct stream_out *out);
 /* Writes what fd takes now, see stream_unblock. False: downstream is gone. */
 bool stream_flush_some(struct stream_out *out);
 
+/* The same, if so much has come since the last write() that one is worth while. */
+bool stream_push(struct stream_out *out);
+
 /* ------------------------------------------------------------------ frames that several stages
  * know */
 

@@ -12,7 +12,8 @@
 
 #define LANES 2                        /* copies of the slot */
 #define STRETCH ((lsn_t)64 << 20)      /* bytes of WAL for a call; grows … */
-#define STRETCH_MAX ((lsn_t)256 << 20) /* unless a transaction is longer */
+#define STRETCH_MAX ((lsn_t)256 << 20) /* … up to this where calls are dear, */
+#define LARGE_MAX ((lsn_t)4 << 30)     /* and this where a transaction goes on */
 #define PAGE ((lsn_t)64 << 10)         /* at most, of the WAL: a stretch ends with one */
 #define DEAR 2000                      /* ms that a call may take in any case, */
 #define DEARER 3                       /* and times as long as the first one for a byte */
@@ -31,6 +32,7 @@ struct lane {
     bool copying;  /* … its result has begun … */
     bool begun;    /* … its first row was seen … */
     bool any;      /* … and a message */
+    bool large;    /* a transaction went on behind the one before it */
     int64_t took;  /* ms until its result began, */
     bool waited;   /* with nothing else for us to do */
 };
@@ -43,7 +45,7 @@ struct drain {
     lsn_t next;    /* what is before it was asked for */
     lsn_t end;     /* the last call ends here */
     lsn_t stretch; /* bytes that the next is to read */
-    bool large;    /* a transaction went on behind the last one that has ended */
+    bool large;    /* a transaction goes on behind the last one that has ended */
     double a_byte; /* milliseconds that the first one with a message took; 0: there was none */
     bool dear;     /* no more calls are made, whatever is left */
     char *row;     /* that was given last; PQfreemem it */
@@ -121,7 +123,8 @@ static bool call(struct drain *d, struct lane *l, struct trouble *t)
 {
     struct buf sql = {0};
 
-    *l = (struct lane){.conn = l->conn, .slot = l->slot, .from = d->next, .since = clock_ms()};
+    *l = (struct lane){
+        .conn = l->conn, .slot = l->slot, .from = d->next, .large = d->large, .since = clock_ms()};
     l->to = d->end - l->from > d->stretch ? (l->from + d->stretch) & ~(PAGE - 1) : d->end;
     add_memory(d, &sql);
     buf_printf(&sql,
@@ -150,10 +153,10 @@ static bool call_all(struct drain *d, struct trouble *t)
 {
     for (unsigned i = 0; i < d->n; i++) {
         struct lane *l = &d->lanes[(d->turn + i) % d->n];
-        if (l->called && !l->any && d->large)
-            return true;
         if (!l->called && d->next < d->end && !d->dear && !call(d, l, t))
             return false;
+        if (d->large && l->called && !l->any)
+            break;
     }
     return true;
 }
@@ -169,22 +172,27 @@ static bool is_dear(struct drain *d, const struct lane *l)
     return l->waited && l->took >= DEAR && a_byte >= DEARER * d->a_byte;
 }
 
-/* After a call without a message, a transaction goes on, and will be read again: the more there is
- * of it already, the more is asked for. Where calls are dear they are to be fewer, and in the end
- * none. */
+/* After a call without a message a transaction goes on, and will be read again: the more there is
+ * of it already, the more is asked for. Where calls are dear they are to be fewer. In both cases
+ * there are none in the end. */
 static void choose_stretch(struct drain *d, const struct lane *l)
 {
-    d->large = !l->any;
-    if (d->large) {
+    if (!l->any) {
+        d->large = true;
         d->stretch *= 4;
-        return;
-    }
-    if (d->stretch > STRETCH_MAX)
-        d->stretch = STRETCH_MAX;
-    if (is_dear(d, l)) {
+        d->dear |= d->stretch > LARGE_MAX;
+    } else if (!l->large && is_dear(d, l)) {
         d->stretch *= 2;
         d->dear |= d->stretch > STRETCH_MAX;
     }
+}
+
+/* There is a message: a transaction that went on has come to its end. */
+static void end_large(struct drain *d)
+{
+    if (d->large)
+        d->stretch = STRETCH;
+    d->large = false;
 }
 
 /* The slot keeps the WAL from where it stands, and nothing else moves it meanwhile. */
@@ -320,8 +328,11 @@ enum drain_status drain_next(struct drain *d, const char **data, size_t *len, st
         if (!l->copying && (status = wait_for_result(l, t)) != DRAIN_MESSAGE)
             return status;
         status = receive(d, l, data, len, t);
-        if (l->any != any && !call_all(d, t))
-            return DRAIN_FAILED;
+        if (l->any != any) {
+            end_large(d);
+            if (!call_all(d, t))
+                return DRAIN_FAILED;
+        }
         if (status != DRAIN_END)
             return status;
         if (!finish_call(d, l, t))
@@ -342,7 +353,7 @@ struct drain *drain_open(struct changes *c, lsn_t end, struct trouble *t)
     struct trouble later;
 
     *d = (struct drain){.c = c, .next = c->position, .end = end, .stretch = STRETCH};
-    if (!open_lane(d, t) || !call(d, &d->lanes[0], t)) {
+    if (!open_lane(d, t) || !call_all(d, t)) {
         drain_close(d);
         return NULL;
     }
@@ -351,7 +362,7 @@ struct drain *drain_open(struct changes *c, lsn_t end, struct trouble *t)
         if (!open_lane(d, &later)) {
             msg_debug("no second copy of the slot: %s", later.text);
             break;
-        } else if (!call(d, &d->lanes[d->n - 1], t)) {
+        } else if (!call_all(d, t)) {
             drain_close(d);
             return NULL;
         }

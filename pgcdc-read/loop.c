@@ -10,10 +10,9 @@
 #include "msg.h"
 #include "state.h"
 
-#define PENDING_WRITE ((size_t)64 << 10) /* bytes worth a write() */
-#define PENDING_MAX ((size_t)1 << 20)    /* bytes above which we read no more */
-#define LOOK_ROUND 256                   /* pushes after which all else is seen to, however busy */
-#define LOOK_EVERY 500                   /* ms between looks at dbx-load's lock and file */
+#define PENDING_MAX ((size_t)1 << 20) /* bytes above which we read no more */
+#define LOOK_ROUND 256                /* pushes after which all else is seen to, however busy */
+#define LOOK_EVERY 500                /* ms between looks at dbx-load's lock and file */
 
 void loop_init(struct loop *l, struct stream_out *out, const char *state, const char *run)
 {
@@ -82,12 +81,10 @@ static void look(struct loop *l)
         hang_up(l);
 }
 
-/* What downstream does not take now it hardly takes a row later. */
 static void write_some(struct loop *l)
 {
     if (!l->hung_up && !stream_flush_some(l->out))
         hang_up(l);
-    l->write_at = stream_pending(l->out) + PENDING_WRITE;
 }
 
 /* Does what is due and returns when the next is: clock_ms, or -1. */
@@ -171,8 +168,8 @@ bool loop_is_full(const struct loop *l)
 
 void loop_push(struct loop *l)
 {
-    if (stream_pending(l->out) >= l->write_at)
-        write_some(l);
+    if (!l->hung_up && !stream_push(l->out))
+        hang_up(l);
     while (loop_is_full(l))
         loop_wait(l, -1, 0, -1);
     if (++l->pushes % LOOK_ROUND == 0)

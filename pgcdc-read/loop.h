@@ -33,7 +33,6 @@ struct loop {
     /* the rest is the loop's own */
     lsn_t confirmed; /* told to the server as flushed; never goes down */
     int64_t status_due, look_due;
-    size_t write_at; /* bytes pending at which the next write() is due */
     unsigned pushes;
     int watch;
     bool can_hang_up; /* stdout is a pipe or a socket */

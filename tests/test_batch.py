@@ -828,8 +828,8 @@ def test_more_is_read_while_the_next_stage_is_busy_but_not_without_end():
 
         feeder = threading.Thread(target=feed, daemon=True)
         feeder.start()
-        before = -1
-        while taken > before:
+        before = 0
+        while taken > before or not taken:
             before = taken
             time.sleep(0.5)
         with open(f"/proc/{p.pid}/status") as f:

@@ -235,6 +235,7 @@ def test_calls_that_are_dear_are_fewer_and_in_the_end_none(database, slot, table
         release.start()
         with psycopg.connect(database.conninfo) as connection:
             while "streaming from" not in reader.said and reader.process.poll() is None:
+                # who connects has to wait, too: it takes pg_database with it
                 connection.execute("LOCK TABLE pg_replication_slots")
                 time.sleep(3)
                 connection.commit()

@@ -33,6 +33,12 @@ def folder(bench):
     return tempfile.mkdtemp(prefix="run-", dir=bench.folder)
 
 
+def empty(path):
+    """The staged files: the next ones get their memory. What is new to a virtual machine is dear."""
+    for file in parquet(path):
+        os.truncate(file, 0)
+
+
 def parquet(path):
     """The staged files: those in the run's folder; the permit, which every run has, is beside it."""
     return glob.glob(os.path.join(path, "out", "*", "**", "*.parquet"), recursive=True)
@@ -57,6 +63,7 @@ def pipeline(source, end, *read, rows=0, slot=KEEPER, publication="pub", look=No
             figures.staged = sum(os.path.getsize(file) for file in parquet(path))
             if look:
                 look(figures, path)
+            empty(path)
             return figures
 
     return contestant
@@ -73,6 +80,7 @@ def snapshot(source, rows, *read):
         figures = bench.run(lines, environment=environment(path))
         figures.rows = rows
         figures.staged = sum(os.path.getsize(file) for file in parquet(path))
+        empty(path)
         source.execute(
             "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
             f" WHERE slot_name = '{name}'"
