@@ -63,8 +63,8 @@ THEMES = [
         speed("backlog-reader", "… reader alone, --fetch sql", 2.4, "reader"),
         processor("backlog-cpu", "… processor time per million changes, --once", "once"),
         times(
-            "backlog-cpu-stream", "… all of it, --fetch stream", 1.0, "stream", "streamer",
-            "processor time of pg_recvlogical alone, streaming", lambda figures: figures.cpu,
+            "backlog-cpu-stream", "… processor time, --fetch stream", 1.0, "stream", "streamer",
+            "that of pg_recvlogical alone, streaming", lambda figures: figures.cpu,
         ),
         at_most(
             "backlog-staged", "… staged bytes", 0.6, "×", ["files"],
