@@ -229,8 +229,11 @@ def test_calls_that_are_dear_are_fewer_and_in_the_end_none(database, slot, table
         )
     with Reader(database.conninfo, slot, "--snapshot", "never", "--once", "-v",
                 "--fetch", "sql", hold=True) as reader:  # fmt: skip
-        wait_for(lambda: "by SQL" in reader.said, 20, "it reads")
-        time.sleep(1)  # until it has more than it can write
+        full = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND wait_event = 'ClientWrite'"
+        )
+        wait_for(lambda: database.value(full), 30, "it has more than it can write")
         release = threading.Timer(0.5, reader.release)  # when the lock waits for the calls to end
         release.start()
         with psycopg.connect(database.conninfo) as connection:
