@@ -18,7 +18,7 @@
 #include "msg.h"
 
 #define READ_SIZE ((size_t)256 << 10)
-#define WRITE_SIZE ((size_t)64 << 10)
+#define WRITE_SIZE ((size_t)64 << 10) /* worth a write() */
 #define PIPE_SIZE (1 << 20) /* so that a stage is not kept waiting while the next is busy */
 
 struct stream_in {

@@ -168,7 +168,9 @@ def test_stretches_join(database, slot, table):
             f" FROM pg_replication_slots WHERE slot_name = '{second}'"
         )
         found = first + read(second, "NULL")
-        assert found[: len(everything)] == everything, at  # 14 also sends that an ANALYZE was there
+        assert found[: len(everything)] == everything, at
+        # 14 also sends that an ANALYZE was there: begin and commit
+        assert {row[1][:1] for row in found[len(everything) :]} <= {b"B", b"C"}, at
         database.execute("SELECT pg_drop_replication_slot('first')",
                          "SELECT pg_drop_replication_slot('second')")  # fmt: skip
 
