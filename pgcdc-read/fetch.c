@@ -11,8 +11,9 @@
 #include "link.h"
 #include "msg.h"
 #include "settle.h"
+#include "slot.h"
 
-#define BACKLOG ((lsn_t)64 << 20)  /* bytes of WAL from which on it is read by SQL */
+#define BACKLOG ((lsn_t)8 << 20)   /* bytes of WAL from which on it is read by SQL */
 #define KEEPALIVES_A_SECOND 20     /* more, for nothing: the server waits for us to go */
 #define GATHERED ((size_t)8 << 10) /* bytes that are worth a recv(); after fewer … */
 #define LINGER 100000              /* … ns in which more may come */
@@ -56,8 +57,16 @@ void fetch_free(struct fetch *f)
 
 /* ------------------------------------------------------------------ the choice */
 
-/* Up to where changes are read by SQL: where there is so much to read that it is worth its
- * beginning and its end. 0: they are not. */
+/* Whether there is so much to read that SQL is worth its beginning and its end. Each copy of the
+ * slot makes the server begin where the oldest transaction does that was open. */
+static bool is_backlog(const struct run *run, lsn_t from, lsn_t end)
+{
+    lsn_t again = from > run->slot_restart ? from - run->slot_restart : 0;
+
+    return end > from + BACKLOG && end - from >= again;
+}
+
+/* Up to where changes are read by SQL; 0: they are not. */
 static bool choose(const struct fetch *f, bool by_sql, lsn_t *end, struct trouble *t)
 {
     struct run *run = f->c->run;
@@ -66,9 +75,9 @@ static bool choose(const struct fetch *f, bool by_sql, lsn_t *end, struct troubl
     *end = 0;
     if (run->arguments->fetch == FETCH_STREAM)
         return true;
-    if (!settle_ask_wal(run, end, &delay, t))
+    if (!settle_ask_wal(run, end, &delay, t) || !slot_look(run, t))
         return false;
-    if (*end <= f->c->position + BACKLOG && !by_sql)
+    if (!by_sql && !is_backlog(run, f->c->position, *end))
         *end = 0;
     if (f->c->target && *end > f->c->target)
         *end = f->c->target;

@@ -28,6 +28,7 @@ struct run {
     bool anew;            /* changes were lost, and all tables are read again */
     bool slot_exists;
     lsn_t slot_lsn;          /* confirmed_flush_lsn, as of the last look */
+    lsn_t slot_restart;      /* restart_lsn, likewise: from there on the server reads */
     struct table *tables;    /* hash by OID */
     bool unread;             /* some of them are */
     struct making making;    /* for them, in mid-stream */

@@ -13,7 +13,7 @@ static const char slot_sql[] =
     "SELECT coalesce(plugin, 'none'), coalesce(database, 'none'), two_phase,"
     " coalesce(wal_status, ''), confirmed_flush_lsn,"
     " coalesce(to_jsonb(s) ->> 'invalidation_reason', 'wal_removed'),"
-    " CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END"
+    " CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END, restart_lsn"
     " FROM pg_replication_slots s WHERE slot_name = $1";
 
 bool *slot_anew(struct run *run)
@@ -87,6 +87,8 @@ static void test_row(struct run *run, PGresult *r, struct verdicts *v)
     test_end(run, r, v);
     if (!lsn_parse(PQgetvalue(r, 0, 4), &run->slot_lsn))
         run->slot_lsn = 0;
+    if (!lsn_parse(PQgetvalue(r, 0, 7), &run->slot_restart))
+        run->slot_restart = 0;
     if (applied && run->slot_lsn > applied)
         verdict_lost(v, slot_anew(run),
                      "slot %s was moved or created anew: it stands at %s, the target only at %s",

@@ -5,8 +5,8 @@
 #include "run.h"
 #include "verdict.h"
 
-/* Tests whether the slot can be used, or created; fills run->slot_exists and slot_lsn. False: it
- * could not be asked, *t says why. */
+/* Tests whether the slot can be used, or created; fills run->slot_exists, slot_lsn and
+ * slot_restart. False: it could not be asked, *t says why. */
 bool slot_test(struct run *run, struct verdicts *v, struct trouble *t);
 
 /* Says more of it, for --check: what it holds back, when the server would give it up, who reads it.

@@ -183,7 +183,7 @@ def test_a_backlog_is_read_by_sql_and_then_streamed(database, slot, table):
     with Reader(database.conninfo, slot, "--snapshot", "never", "--once", "-v") as reader:
         assert reader.wait() == 0
     assert "by SQL" not in reader.said
-    fill(database, 3)
+    fill(database)
     database.execute("INSERT INTO t VALUES (4, 'behind it')")
     with Reader(database.conninfo, name, "--snapshot", "never", "-v") as reader:
         reader.wait_frames("insert", 2, timeout=60)
@@ -194,6 +194,22 @@ def test_a_backlog_is_read_by_sql_and_then_streamed(database, slot, table):
         reader.wait_frames("insert", 3)
         assert reader.stop() == 0
     assert [frame[4][0] for frame in reader.of("insert")] == ["3", "4", "5"]
+
+
+def test_a_backlog_is_not_read_by_sql_where_the_server_has_more_to_read_again(database, slot, table):
+    """From where the oldest transaction began that is open at the slot's position."""
+    with psycopg.connect(database.conninfo) as connection:
+        connection.execute("INSERT INTO t VALUES (3, 'open for long')")
+        fill(database, 2)
+        database.execute(f"SELECT pg_replication_slot_advance('{slot}', pg_current_wal_lsn())")
+        fill(database)
+        for fetched, way in ("streaming from", "by SQL"), ("by SQL", "never"):
+            name = copies(database, slot, 1)[0]
+            with Reader(database.conninfo, name, "--snapshot", "never", "--once", "-v") as reader:
+                assert reader.wait() == 0
+            assert fetched in reader.said and way not in reader.said
+            database.execute(f"SELECT pg_drop_replication_slot('{name}')")
+            fill(database, 2)
 
 
 def test_the_slot_follows(database, slot, table, load):
