@@ -11,8 +11,7 @@
 #include "slot.h"
 
 #define LANES 2                        /* copies of the slot */
-#define STRETCH_MIN ((lsn_t)8 << 20)   /* bytes of WAL for a call, at least */
-#define STRETCH ((lsn_t)64 << 20)      /* and usually; grows … */
+#define STRETCH ((lsn_t)64 << 20)      /* bytes of WAL for a call; grows … */
 #define STRETCH_MAX ((lsn_t)256 << 20) /* … up to this where calls are dear, */
 #define LARGE_MAX ((lsn_t)4 << 30)     /* and this where a transaction goes on */
 #define PAGE ((lsn_t)64 << 10)         /* at most, of the WAL: a stretch ends with one */
@@ -348,21 +347,12 @@ int drain_socket(const struct drain *d)
 
 /* ------------------------------------------------------------------ begin and end */
 
-/* Each copy is to have its share, for the server to work on both. */
-static lsn_t first_stretch(lsn_t backlog)
-{
-    lsn_t share = backlog / LANES + PAGE;
-
-    return share < STRETCH_MIN ? STRETCH_MIN : share < STRETCH ? share : STRETCH;
-}
-
 struct drain *drain_open(struct changes *c, lsn_t end, struct trouble *t)
 {
     struct drain *d = mem_alloc(sizeof *d);
     struct trouble later;
 
-    *d = (struct drain){
-        .c = c, .next = c->position, .end = end, .stretch = first_stretch(end - c->position)};
+    *d = (struct drain){.c = c, .next = c->position, .end = end, .stretch = STRETCH};
     if (!open_lane(d, t) || !call_all(d, t)) {
         drain_close(d);
         return NULL;
