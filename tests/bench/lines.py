@@ -10,8 +10,9 @@ SPREAD = 0.15  # more than that, and it is measured again
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """goal: None where there is none. needs: the contestants whose runs it is worked out from. values: from them ({name: [Figures]}),
-    one number for each round. result: the number to show, if it is not the values' median."""
+    """goal: None for a line that is only shown. needs: the contestants whose runs it is worked out
+    from. values: from them ({name: [Figures]}), one number for each round. result: the number to
+    show, if it is not the values' median."""
 
     name: str
     work: str
