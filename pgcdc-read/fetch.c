@@ -57,27 +57,25 @@ void fetch_free(struct fetch *f)
 
 /* ------------------------------------------------------------------ the choice */
 
-/* Whether there is so much to read that SQL is worth its beginning and its end. Each copy of the
- * slot makes the server begin where the oldest transaction does that was open. */
-static bool is_backlog(const struct run *run, lsn_t from, lsn_t end)
-{
-    lsn_t again = from > run->slot_restart ? from - run->slot_restart : 0;
-
-    return end > from + BACKLOG && end - from >= again;
-}
-
-/* Up to where changes are read by SQL; 0: they are not. */
+/* Up to where changes are read by SQL: where there is so much to read that it is worth its
+ * beginning and its end, and more than the server has to read again, for each copy of the slot,
+ * from where the oldest transaction began that was open. 0: they are not. */
 static bool choose(const struct fetch *f, bool by_sql, lsn_t *end, struct trouble *t)
 {
     struct run *run = f->c->run;
+    lsn_t from = f->c->position;
     int64_t delay;
 
     *end = 0;
     if (run->arguments->fetch == FETCH_STREAM)
         return true;
-    if (!settle_ask_wal(run, end, &delay, t) || !slot_look(run, t))
+    if (!settle_ask_wal(run, end, &delay, t))
         return false;
-    if (!by_sql && !is_backlog(run, f->c->position, *end))
+    if (!by_sql && *end <= from + BACKLOG)
+        *end = 0;
+    else if (!by_sql && !slot_look(run, t))
+        return false;
+    else if (!by_sql && from - run->slot_restart > *end - from)
         *end = 0;
     if (f->c->target && *end > f->c->target)
         *end = f->c->target;

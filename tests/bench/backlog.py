@@ -61,8 +61,8 @@ THEMES = [
         speed("backlog-once", "backlog of 200k pgbench transactions, --once", 2.0, "once"),
         speed("backlog-stream", "… the same, --fetch stream", 0.97, "stream", *STREAMER),
         speed("backlog-reader", "… reader alone, --fetch sql", 2.4, "reader"),
-        processor("backlog-cpu", "… processor time per million changes, --once", 1.2, "once"),
-        processor("backlog-cpu-stream", "… the same, --fetch stream", None, "stream"),
+        processor("backlog-cpu", "… processor time per million changes, --once", "once"),
+        processor("backlog-cpu-stream", "… the same, --fetch stream", "stream"),
         at_most(
             "backlog-staged", "… staged bytes", 0.6, "×", ["files"],
             lambda figures: figures.staged / figures.plain, "the same rows as CSV, gzip",

@@ -10,14 +10,13 @@ SPREAD = 0.15  # more than that, and it is measured again
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """goal: None for a line that is only shown. needs: the contestants whose runs it is worked out
-    from. values: from them ({name: [Figures]}), one number for each round. result: the number to
-    show, if it is not the values' median."""
+    """needs: the contestants whose runs it is worked out from. values: from them ({name: [Figures]}),
+    one number for each round. result: the number to show, if it is not the values' median."""
 
     name: str
     work: str
     against: str
-    goal: float | None
+    goal: float
     unit: str
     at_least: bool
     needs: tuple[str, ...]
@@ -54,8 +53,6 @@ class Result:
     def missed(self):
         """By how much of the goal the result falls short of it; 0 if it does not."""
         number, goal = self.number, self.line.goal
-        if goal is None:
-            return 0.0
         return max(0.0, (goal - number if self.line.at_least else number - goal) / goal)
 
     @property
@@ -65,15 +62,12 @@ class Result:
     def verdict(self):
         if self.error:
             return "failed: " + self.error
-        if self.line.goal is None:
-            return ""
         return f"short by {100 * self.missed:.0f} %" if self.missed else "ok"
 
     def cells(self):
         """work, against, goal, result, spread, verdict"""
         line = self.line
-        sign = "≥" if line.at_least else "≤"
-        goal = "—" if line.goal is None else f"{sign} {amount(line.goal, line.unit)}"
+        goal = f"{'≥' if line.at_least else '≤'} {amount(line.goal, line.unit)}"
         measured = amount(self.number, line.unit), f"{100 * self.spread:.0f} %"
         return [line.work, line.against, goal, *(measured if not self.error else ("", "")),
                 self.verdict()]  # fmt: skip
@@ -140,8 +134,8 @@ def processor_per_row(figures):
     return figures.cpu / figures.rows
 
 
-def processor(name, work, goal, of):
-    return at_most(name, work, goal, "s", [of], lambda figures: processor_per_row(figures) * 1e6)
+def processor(name, work, *of):
+    return at_most(name, work, 1.2, "s", of, lambda figures: processor_per_row(figures) * 1e6)
 
 
 def growth(name, work, small, large):
