@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "mem.h"
+#include "source.h"
 
 /* What the connection was given, from wherever; a copy. "": nothing. */
 static char *option(PGconn *c, const char *keyword)
@@ -60,7 +61,7 @@ void encryption_report(const struct run *run, const struct verdicts *v)
     char *mode = option(c, "sslmode");
     const char *host = PQhost(c);
 
-    if (*host == '/' || *host == '@')
+    if (source_is_socket(c))
         verdict_pass(v, "connected by a socket of this machine");
     else if (PQgssEncInUse(c))
         verdict_pass(v, "connected to %s, encrypted by GSSAPI", host);

@@ -13,20 +13,22 @@
 #include "settle.h"
 #include "slot.h"
 
-#define BACKLOG ((lsn_t)8 << 20)   /* bytes of WAL from which on it is read by SQL */
-#define KEEPALIVES_A_SECOND 20     /* more, for nothing: the server waits for us to go */
-#define GATHERED ((size_t)8 << 10) /* bytes that are worth a recv(); after fewer … */
-#define LINGER 100000              /* … ns in which more may come */
-#define WAL_HEADER 25              /* bytes before a message: 'w', two LSNs, a time */
-#define KEEPALIVE_SIZE 18          /* 'k', an LSN, a time, whether a reply is wanted */
+#define BACKLOG ((lsn_t)8 << 20) /* bytes of WAL from which on it is read by SQL */
+#define KEEPALIVES_A_SECOND 20   /* more, for nothing: the server waits for us to go */
+#define NAP_FIRST 100000         /* ns in which more may come, */
+#define NAP_UNIX (2 * NAP_FIRST) /* and the longest of them, */
+#define NAP_TCP (128 * NAP_FIRST)
+#define NS_A_BYTE 250     /* as long as one comes in that time: 4 MB/s */
+#define WAL_HEADER 25     /* bytes before a message: 'w', two LSNs, a time */
+#define KEEPALIVE_SIZE 18 /* 'k', an LSN, a time, whether a reply is wanted */
 
 struct fetch {
     struct changes *c;
     struct drain *drain; /* or NULL: the stream, if loop.stream is there */
     struct inprogress *aside;
     char *last;     /* that the stream gave; PQfreemem it */
-    size_t taken;   /* bytes of the stream since the last recv(), */
-    bool lingered;  /* before which we did */
+    long nap;       /* ns that we did last, or 0 */
+    size_t taken;   /* bytes of the stream since then */
     lsn_t idle_lsn; /* of the last keepalive */
     int64_t idle_since;
     unsigned idle_count; /* keepalives that asked for a reply since then */
@@ -119,7 +121,7 @@ void fetch_close(struct fetch *f)
     PQfreemem(f->last);
     f->last = NULL;
     f->taken = 0;
-    f->lingered = false;
+    f->nap = 0;
     inprogress_reset(f->aside);
     changes_reset(f->c);
 }
@@ -213,18 +215,24 @@ static bool is_of_streaming(const struct run *run, const struct trouble *t)
 }
 
 /* A server with a backlog sends each message by itself. Who takes each as it comes spends most of
- * the time on the way into the kernel and back, and so does the server, waking us up. False: there
- * is no backlog, and what was taken is to go on at once. */
-static bool linger(struct fetch *f)
+ * the time on the way into the kernel and back, and so does the server, waking us up. While many
+ * come we nap, longer and longer: of TCP the kernels hold much, and join what is small; a Unix
+ * socket holds some 270 messages, and then the server stands still. False: no more is to come, and
+ * what was taken is to go on. */
+static bool nap(struct fetch *f)
 {
-    bool few = f->taken && f->taken < GATHERED && !f->c->run->reading;
-    bool again = few && f->lingered;
+    bool by_tcp = !source_is_socket(f->c->run->loop.stream);
+    bool many = f->nap && f->taken >= (size_t)f->nap / NS_A_BYTE;
+    long longer = f->nap < (by_tcp ? NAP_TCP : NAP_UNIX) ? f->nap * 2 : f->nap;
 
+    if (f->c->run->reading || !f->taken)
+        f->nap = 0;
+    else
+        f->nap = many ? longer : f->nap ? 0 : NAP_FIRST;
     f->taken = 0;
-    f->lingered = few && !again;
-    if (f->lingered)
-        nanosleep(&(struct timespec){.tv_nsec = LINGER}, NULL);
-    return !again;
+    if (f->nap)
+        nanosleep(&(struct timespec){.tv_nsec = f->nap}, NULL);
+    return f->nap;
 }
 
 static enum fetched next_of_stream(struct fetch *f, const char **data, size_t *len,
@@ -239,8 +247,8 @@ static enum fetched next_of_stream(struct fetch *f, const char **data, size_t *l
     }
     PQfreemem(f->last);
     f->last = NULL;
-    int n = PQgetCopyData(l->stream, &f->last, 1);
-    if (n == 0 && linger(f))
+    int n = source_copy_data(l->stream, &f->last);
+    if (n == 0 && nap(f))
         n = source_copy_data(l->stream, &f->last);
     if (n == 0)
         return FETCHED_NOTHING;

@@ -220,6 +220,13 @@ static bool wait_for_result(struct loop *l, PGconn *c)
     return true;
 }
 
+bool source_is_socket(const PGconn *c)
+{
+    const char *host = PQhost(c);
+
+    return *host == '/' || *host == '@';
+}
+
 int source_copy_data(PGconn *c, char **data)
 {
     int n = PQgetCopyData(c, data, 1);

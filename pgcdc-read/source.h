@@ -47,6 +47,9 @@ PGresult *source_query(struct loop *l, PGconn *c, struct trouble *t, const char 
 /* Takes the last result of a command that was sent before, as source_query does. */
 PGresult *source_result(struct loop *l, PGconn *c, struct trouble *t);
 
+/* Whether it is a Unix socket of this machine. */
+bool source_is_socket(const PGconn *c);
+
 /* The next message of a COPY, PQfreemem it: its length; 0: poll the socket for more; -1: there are
  * no more, call source_finish; -2: the connection is lost. */
 int source_copy_data(PGconn *c, char **data);

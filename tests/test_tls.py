@@ -4,6 +4,8 @@ what makes it fail, and that nothing goes elsewhere in the clear unless sslmode=
 0.0.0.0 stands for elsewhere: it leads to this machine, but is not one of its loopback addresses.
 """
 
+import time
+
 import psycopg
 import pytest
 
@@ -136,3 +138,20 @@ def test_unless_that_is_asked_for(server):
 def test_this_machine_does_without(server):
     line = said_of_the_connection(server, host="localhost", sslmode="disable")
     assert "connected to localhost without TLS: it is this machine" in line
+
+
+# ---------------------------------------------------------------- how fast
+
+
+def test_a_stream_is_not_read_record_by_record(server):
+    """The server makes a record of each message; whoever waits after each has 10,000 a second."""
+    with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+        connection.execute("SELECT pg_create_logical_replication_slot('many', 'pgoutput')")
+        connection.execute("INSERT INTO t SELECT generate_series(100, 60099)")
+    conninfo = f"hostaddr=127.0.0.1 port={server.port} dbname=postgres user=reader sslmode=require"
+    arguments = "--once", "--snapshot", "never", "--fetch", "stream"
+    begun = time.monotonic()
+    with Reader(conninfo, "many", *arguments, environment={"PGPASSWORD": "secret"}) as reader:
+        assert reader.wait() == 0, reader.said
+    assert len(stream_rows(reader)) == 60_000
+    assert time.monotonic() - begun < 3

@@ -35,6 +35,10 @@ def contestants(bench):
             "streamer": receive(source, end, streaming=True),
             "once": ours.pipeline(source, end, "--once", rows=rows),
             "stream": ours.pipeline(source, end, "--once", "--fetch", "stream", rows=rows),
+            "streamer-tcp": receive(source, end, streaming=True, conninfo=source.by_tcp),
+            "stream-tcp": ours.pipeline(
+                source, end, "--once", "--fetch", "stream", rows=rows, conninfo=source.by_tcp
+            ),
             "reader": ours.reader(source, "--fetch", "sql"),
             "files": files,
         }
@@ -60,13 +64,17 @@ THEMES = [
     Theme("backlog", contestants, [
         speed("backlog-once", "backlog of 200k pgbench transactions, --once", 2.0, "once"),
         speed("backlog-stream", "… the same, --fetch stream", 0.97, "stream", *STREAMER),
+        speed(
+            "backlog-tcp", "… the same, --fetch stream by TCP", 0.97,
+            "stream-tcp", "streamer-tcp", STREAMER[1] + ", by TCP",
+        ),
         speed("backlog-reader", "… reader alone, --fetch sql", 2.4, "reader"),
         processor("backlog-cpu", "… processor time per million changes, --once", "once"),
-        processor("backlog-cpu-stream", "… the same, --fetch stream", "stream"),
+        processor("backlog-cpu-tcp", "… the same, --fetch stream by TCP", "stream-tcp"),
         at_most(
             "backlog-staged", "… staged bytes", 0.6, "×", ["files"],
             lambda figures: figures.staged / figures.plain, "the same rows as CSV, gzip",
         ),
-        memory("backlog-memory", "… memory", "once", "stream"),
+        memory("backlog-memory", "… memory", "once", "stream", "stream-tcp"),
     ]),
 ]  # fmt: skip

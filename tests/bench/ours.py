@@ -12,10 +12,10 @@ from lib.pipeline import BIN, STAGES
 CATALOG = "main"
 
 
-def commands(source, slot, folder, read=(), batch=(), load=None, publication="pub"):
+def commands(source, slot, folder, read=(), batch=(), load=None, publication="pub", conninfo=None):
     """The four command lines."""
     options = {
-        "pgcdc-read": ["-d", source.conninfo, "--slot", slot, "--publication", publication, *read],
+        "pgcdc-read": ["-d", conninfo or source.conninfo, "--slot", slot, "--publication", publication, *read],
         "cdc-batch": batch,
         "cdc-merge": ["--catalog", CATALOG],
         "dbx-load": ["--to-dir", os.path.join(folder, "out")] if load is None else load,
@@ -44,7 +44,8 @@ def parquet(path):
     return glob.glob(os.path.join(path, "out", "*", "**", "*.parquet"), recursive=True)
 
 
-def pipeline(source, end, *read, rows=0, slot=KEEPER, publication="pub", look=None):
+def pipeline(source, end, *read, rows=0, slot=KEEPER, publication="pub", look=None,
+             conninfo=None):  # fmt: skip
     """The changes from the slot's position to `end`, as Parquet and SQL into a directory.
 
     look: called with the figures and the folder while its files are there."""
@@ -53,8 +54,9 @@ def pipeline(source, end, *read, rows=0, slot=KEEPER, publication="pub", look=No
         path = folder(bench)
         with source.copy(slot) as name:
             lines = commands(
-                source, name, path, ["--snapshot", "never", *read], publication=publication
-            )
+                source, name, path, ["--snapshot", "never", *read],
+                publication=publication, conninfo=conninfo,
+            )  # fmt: skip
             figures = bench.run(lines, environment=environment(path))
             applied = state.position(os.path.join(path, "state"), "applied")
             if applied < lsn(end):

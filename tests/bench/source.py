@@ -21,10 +21,13 @@ SETTINGS = {
     "checkpoint_timeout": "1d",
 }
 
+PASSWORD = "bench"  # by TCP the server asks for one; it has no other purpose
+
 KEEPER = "keeper"  # the slot that stays where a backlog begins; what reads gets a copy of it
 
 
 def cluster():
+    os.environ["PGPASSWORD"] = PASSWORD
     return Cluster(settings=SETTINGS)
 
 
@@ -33,6 +36,7 @@ class Source(Database):
 
     def __init__(self, cluster, name):
         super().__init__(cluster, name)
+        self.by_tcp = self.conninfo.replace(cluster.host, "127.0.0.1")
         self.copies = 0
 
     def __enter__(self):
@@ -41,6 +45,7 @@ class Source(Database):
         self.connection.close()
         self.connection = psycopg.connect(self.conninfo, autocommit=True)
         self.execute("SET synchronous_commit = off")  # to have the rows sooner
+        self.execute(f"ALTER ROLE postgres PASSWORD '{PASSWORD}'")
         return self
 
     def execute(self, *statements):
@@ -100,7 +105,7 @@ class Source(Database):
             raise measure.Failed(f"pgbench: {done.stderr.strip().splitlines()[-1]}")
 
 
-def receive(source, end, streaming=False):
+def receive(source, end, streaming=False, conninfo=None):
     """The baseline: pg_recvlogical reads what the slot has up to `end`, and drops it; with protocol
     version 1, or, as ours where it streams, 2 with transactions in progress."""
     protocol = ["proto_version=2", "streaming=on"] if streaming else ["proto_version=1"]
@@ -109,7 +114,7 @@ def receive(source, end, streaming=False):
     def contestant(bench):
         with source.copy() as name:
             command = [
-                f"{PGBIN}/pg_recvlogical", "-d", source.conninfo, "--slot", name, "--start",
+                f"{PGBIN}/pg_recvlogical", "-d", conninfo or source.conninfo, "--slot", name, "--start",
                 *options, "-o", "publication_names=pub",
                 "--no-loop", "-f", "/dev/null", "--endpos", end,
             ]  # fmt: skip
