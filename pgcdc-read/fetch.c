@@ -18,9 +18,9 @@
 #define NAP_FIRST 100000         /* ns in which more may come, */
 #define NAP_UNIX (2 * NAP_FIRST) /* and the longest of them, */
 #define NAP_TCP (128 * NAP_FIRST)
-#define NS_A_BYTE 250     /* as long as one comes in that time: 4 MB/s */
-#define WAL_HEADER 25     /* bytes before a message: 'w', two LSNs, a time */
-#define KEEPALIVE_SIZE 18 /* 'k', an LSN, a time, whether a reply is wanted */
+#define NS_A_MESSAGE 20000 /* while one comes in that time */
+#define WAL_HEADER 25      /* bytes before a message: 'w', two LSNs, a time */
+#define KEEPALIVE_SIZE 18  /* 'k', an LSN, a time, whether a reply is wanted */
 
 struct fetch {
     struct changes *c;
@@ -28,7 +28,7 @@ struct fetch {
     struct inprogress *aside;
     char *last;     /* that the stream gave; PQfreemem it */
     long nap;       /* ns that we did last, or 0 */
-    size_t taken;   /* bytes of the stream since then */
+    long taken;     /* messages of the stream since then */
     lsn_t idle_lsn; /* of the last keepalive */
     int64_t idle_since;
     unsigned idle_count; /* keepalives that asked for a reply since then */
@@ -222,7 +222,7 @@ static bool is_of_streaming(const struct run *run, const struct trouble *t)
 static bool nap(struct fetch *f)
 {
     bool by_tcp = !source_is_socket(f->c->run->loop.stream);
-    bool many = f->nap && f->taken >= (size_t)f->nap / NS_A_BYTE;
+    bool many = f->nap && f->taken >= f->nap / NS_A_MESSAGE;
     long longer = f->nap < (by_tcp ? NAP_TCP : NAP_UNIX) ? f->nap * 2 : f->nap;
 
     if (f->c->run->reading || !f->taken)
@@ -258,7 +258,7 @@ static enum fetched next_of_stream(struct fetch *f, const char **data, size_t *l
         return is_of_streaming(f->c->run, t) ? stop_streaming(f, t->text, t) : FETCHED_LOST;
     }
     read_figures[READ_RECEIVED_BYTES].value += (uint64_t)n;
-    f->taken += (size_t)n;
+    f->taken++;
     *data = f->last;
     *len = (size_t)n;
     if (n >= KEEPALIVE_SIZE && **data == 'k')
