@@ -170,6 +170,16 @@ uint64_t attributes_stamp(const struct attributes *a)
     return stamp;
 }
 
+lsn_t attributes_next(const struct attributes *a, lsn_t lsn)
+{
+    lsn_t next = a->primary_since > lsn ? a->primary_since : UINT64_MAX;
+
+    for (unsigned i = 0; i < a->n; i++)
+        if (a->list[i].since > lsn && a->list[i].since < next)
+            next = a->list[i].since;
+    return next;
+}
+
 const struct attribute *attributes_find(const struct attributes *a, int attnum)
 {
     unsigned low = 0, high = a->n;

@@ -53,6 +53,9 @@ bool attributes_read(struct run *run, struct table *table, lsn_t lsn, struct tro
 /* A number that is another after every change: what catalog_tables knows as table->stamp. */
 uint64_t attributes_stamp(const struct attributes *a);
 
+/* The first position behind lsn from which on more is known to be as it is; UINT64_MAX: none is. */
+lsn_t attributes_next(const struct attributes *a, lsn_t lsn);
+
 /* NULL if there is none. */
 const struct attribute *attributes_find(const struct attributes *a, int attnum);
 

@@ -266,6 +266,16 @@ bool catalog_wait(struct run *run, uint32_t xid, struct trouble *t)
     return asked;
 }
 
+bool catalog_horizon(struct run *run, uint32_t *xid, struct trouble *t)
+{
+    PGresult *r = source_query(&run->loop, run->loop.sql, t,
+                               "SELECT pg_snapshot_xmin(pg_current_snapshot())::xid", NULL);
+
+    *xid = r ? field_number(r, 0, 0) : 0;
+    PQclear(r);
+    return r != NULL;
+}
+
 bool catalog_stayed(struct run *run, const struct table *table, bool *stayed, struct trouble *t)
 {
     const struct list *names = &run->arguments->publications;

@@ -42,6 +42,8 @@ struct table {
     struct buf announced; /* the last relation message, while nothing has needed it */
     lsn_t announced_lsn;  /* its position */
     uint64_t announced_seq;
+    struct buf known; /* the relation message that the shape is from, if it is from one */
+    lsn_t known_to;   /* up to here the same message says the same; of an unselected one any does */
     UT_hash_handle hh;
 };
 
@@ -76,6 +78,9 @@ bool catalog_is_partition(struct run *run, uint32_t oid, const struct table *tab
  * may be us who is waited for. False: as above.
  */
 bool catalog_wait(struct run *run, uint32_t xid, struct trouble *t);
+
+/* Asks for the oldest transaction that others may not see yet. False: as above. */
+bool catalog_horizon(struct run *run, uint32_t *xid, struct trouble *t);
 
 /* Asks connection c for the table's stamp; 0: there is none of its name any more. False: as above.
  */

@@ -78,6 +78,7 @@ void changes_reset(struct changes *c)
 {
     c->inside = false;
     c->idle = 0;
+    c->backlog = 0;
 }
 
 void changes_end(struct changes *c)
@@ -198,17 +199,41 @@ static bool test_membership(struct changes *c, struct table *table, struct troub
     return true;
 }
 
+/*
+ * Of a backlog the server announces each table again and again. One look at the catalog, which is
+ * behind all of it, is enough for as long as the message is the same: whoever has altered the table
+ * since then comes behind the backlog, too, and whose rows are in it, of an altered table, had seen
+ * the table altered before we looked. A transaction that has altered it itself must have been
+ * visible by then.
+ */
+static bool is_known(const struct changes *c, const struct table *table, const char *data,
+                     size_t len)
+{
+    const struct buf *known = &table->known;
+
+    if (c->lsn > table->known_to || (int32_t)(c->xid - c->horizon) >= 0)
+        return false;
+    return !table->selected ||
+           (!table->unread && known->len == len && !memcmp(known->data, data, len));
+}
+
 static bool take_relation(struct changes *c, const struct pgoutput *m, const char *data, size_t len,
                           struct trouble *t)
 {
     struct table *table = catalog_ignore(c->run, m->relation.oid);
 
+    if (is_known(c, table, data, len)) {
+        buf_clear(&table->announced);
+        c->leaf = table->selected ? c->leaf : table->oid;
+        return true;
+    }
     if (!c->seen && !catalog_wait(c->run, c->xid, t))
         return false;
     c->seen = true;
     if (!table->selected && !look_again(c, t))
         return false;
     if (!table->selected) {
+        table->known_to = c->backlog;
         c->leaf = table->oid;
         return true;
     }
@@ -242,6 +267,18 @@ static bool test_partition(struct changes *c, struct table *table, uint32_t leaf
     return true;
 }
 
+/* Keeps what the table was announced with. */
+static void know(const struct changes *c, struct table *table)
+{
+    lsn_t next = attributes_next(table->attributes, table->announced_lsn);
+    struct buf spare = table->known;
+
+    table->known = table->announced;
+    table->known_to = next <= c->backlog ? next - 1 : c->backlog;
+    buf_clear(&spare);
+    table->announced = spare;
+}
+
 /* Writes the table's shape, unless downstream knows it. Afterwards the table may be unread. */
 static bool announce(struct changes *c, struct table *table, struct trouble *t)
 {
@@ -257,8 +294,8 @@ static bool announce(struct changes *c, struct table *table, struct trouble *t)
     struct shape *s = shape_of_message(c->run, table, &m, table->announced_lsn, t, &why);
     if (!s && !why)
         return false;
-    buf_clear(&table->announced);
     if (!s) {
+        buf_clear(&table->announced);
         withhold(c, table, why);
         return true;
     }
@@ -267,13 +304,14 @@ static bool announce(struct changes *c, struct table *table, struct trouble *t)
     bool same = table->shape && shape_same(s->relation, table->shape->relation);
     if (same && table->told) {
         shape_free(s);
-        return true;
+    } else {
+        s->relation->lsn = table->announced_lsn;
+        s->relation->seq = table->announced_seq;
+        relation_pack(c->run->loop.out, s->relation);
+        same ? shape_replace(table, s) : shape_add(table, s);
+        table->told = true;
     }
-    s->relation->lsn = table->announced_lsn;
-    s->relation->seq = table->announced_seq;
-    relation_pack(c->run->loop.out, s->relation);
-    same ? shape_replace(table, s) : shape_add(table, s);
-    table->told = true;
+    know(c, table);
     return true;
 }
 

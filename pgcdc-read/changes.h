@@ -19,6 +19,8 @@ struct changes {
     lsn_t checkpoint;  /* the last one written */
     int64_t checkpoint_due;
     int64_t refresh_due; /* the next look at what is published; INT64_MAX: never */
+    lsn_t backlog;    /* what is read is WAL that ended here when that began; 0: it still grows */
+    uint32_t horizon; /* transactions before this one were visible then */
 
     bool inside; /* between a begin and a commit message */
     lsn_t lsn;   /* of the transaction being received: its commit LSN */

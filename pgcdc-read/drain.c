@@ -11,7 +11,8 @@
 #include "slot.h"
 
 #define LANES 2                        /* copies of the slot */
-#define STRETCH ((lsn_t)64 << 20)      /* bytes of WAL for a call; grows … */
+#define STRETCH_MIN ((lsn_t)8 << 20)   /* bytes of WAL for a call: each lane has its part … */
+#define STRETCH ((lsn_t)64 << 20)      /* … of up to this; grows … */
 #define STRETCH_MAX ((lsn_t)256 << 20) /* … up to this where calls are dear, */
 #define LARGE_MAX ((lsn_t)4 << 30)     /* and this where a transaction goes on */
 #define PAGE ((lsn_t)64 << 10)         /* at most, of the WAL: a stretch ends with one */
@@ -347,12 +348,20 @@ int drain_socket(const struct drain *d)
 
 /* ------------------------------------------------------------------ begin and end */
 
+static lsn_t first_stretch(lsn_t backlog)
+{
+    lsn_t part = backlog / LANES + PAGE; /* it is cut to a page */
+
+    return part < STRETCH_MIN ? STRETCH_MIN : part > STRETCH ? STRETCH : part;
+}
+
 struct drain *drain_open(struct changes *c, lsn_t end, struct trouble *t)
 {
     struct drain *d = mem_alloc(sizeof *d);
     struct trouble later;
 
-    *d = (struct drain){.c = c, .next = c->position, .end = end, .stretch = STRETCH};
+    *d = (struct drain){.c = c, .next = c->position, .end = end};
+    d->stretch = first_stretch(end - c->position);
     if (!open_lane(d, t) || !call_all(d, t)) {
         drain_close(d);
         return NULL;

@@ -100,9 +100,13 @@ static bool begin(struct fetch *f, bool by_sql, struct trouble *t)
     if (!choose(f, by_sql, &end, t))
         return false;
     f->drain = end ? drain_open(f->c, end, t) : NULL;
-    if (end && !f->drain)
+    if (f->drain) {
+        f->c->backlog = end;
+        return catalog_horizon(f->c->run, &f->c->horizon, t);
+    }
+    if (end)
         streams_instead(f, t);
-    return f->drain || link_stream(f->c, t);
+    return link_stream(f->c, t);
 }
 
 bool fetch_open(struct fetch *f, struct trouble *t)

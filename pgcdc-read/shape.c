@@ -374,12 +374,14 @@ void shape_add(struct table *table, struct shape *shape)
 {
     shape->older = table->shape;
     table->shape = shape;
+    buf_clear(&table->known);
 }
 
 void shape_replace(struct table *table, struct shape *shape)
 {
     shape_free(table->shape);
     table->shape = shape;
+    buf_clear(&table->known);
 }
 
 void shape_free(struct shape *shape)

@@ -111,6 +111,31 @@ def test_both_ways_give_the_same_of_many_stretches(database, slot):
     assert len(both_ways(database, slot)) > 10000
 
 
+def queries(database):
+    """How many transactions the sessions had that are over."""
+    database.execute("SELECT pg_stat_clear_snapshot()")
+    return database.value(
+        "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+    )
+
+
+def test_of_a_backlog_the_catalog_is_asked_once(database, slot, table):
+    """However often the server announces the table; and a table that is not for us."""
+    database.execute("CREATE TABLE other (id int)", "ALTER PUBLICATION pub ADD TABLE other")
+    for i in range(300):
+        for name in "t", "other":
+            database.execute(
+                f"ALTER TABLE {name} SET (fillfactor = {10 + i % 90})",
+                f"INSERT INTO {name} (id) VALUES ({i + 10})",
+            )
+    before = queries(database)
+    options = "--table", "public.t", "--snapshot", "never", "--once", "--fetch", "sql"
+    with Reader(database.conninfo, slot, *options) as reader:
+        assert reader.wait() == 0, reader.said
+    assert [frame[0] for frame in reader.frames].count("insert") == 300
+    assert queries(database) - before < 100
+
+
 def test_both_ways_give_the_same_of_a_transaction_longer_than_a_stretch(database, slot):
     """One that begins in the first, and one that ends with the WAL; there are others within and
     between them."""

@@ -82,6 +82,11 @@ class Copy:
 class Shapes(Runs):
     """Runs, and the copy that they make."""
 
+    fetch = "stream"
+
+    def start(self, *arguments):
+        return super().start("--fetch", self.fetch, *arguments)
+
     def check(self, *tables):
         """Asserts that the tables are copied, and returns how often each was read."""
         copy, read = Copy(), {}
@@ -107,8 +112,8 @@ class Shapes(Runs):
         return counts
 
 
-@pytest.fixture
-def shapes(database, slot, load):
+@pytest.fixture(params=["stream", "sql"])
+def shapes(request, database, slot, load):
     """Tables t, of columns id, a, b and c, and other, which have been read."""
     database.execute(
         "CREATE TABLE t (id int PRIMARY KEY, a text, b text, c int)",
@@ -121,6 +126,7 @@ def shapes(database, slot, load):
     assert shapes.once() == ["other", "t"]
     database.execute("INSERT INTO t VALUES (6, 'six', 'six', 6)")
     assert shapes.once() == []
+    shapes.fetch = request.param
     return shapes
 
 
