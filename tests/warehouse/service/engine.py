@@ -24,11 +24,10 @@ from .constraints import Constraints
 from .errors import SqlError, no_such_catalog
 
 # Statements of tests are small and many: planning and class loading are what they wait for, not
-# rows. Interpreted expressions halve the time of a small MERGE (no Java is compiled per query), and
-# without adaptive execution a query is one job, not several. The C2 compiler takes its time in the
-# first minute, and saves 30 % of a MERGE's after that (a code cache of 48 MiB, the default without
-# it, would run full, after which nothing is compiled any more). Hadoop's own way with local files
-# starts a program for each rename and for the mode of each file.
+# rows. Interpreted expressions halve the time of a small MERGE (no Java is compiled per query), the
+# C1 compiler alone warms up faster (its default code cache of 48 MiB would run full, after which
+# nothing is compiled any more), and without adaptive execution a query is one job, not several.
+# Hadoop's own way with local files starts a program for each rename and for the mode of each file.
 _CONF = {
     "spark.master": "local[2]",
     "spark.app.name": "warehouse",
@@ -37,7 +36,9 @@ _CONF = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.memory": "3g",
-    "spark.driver.extraJavaOptions": "-XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC",
+    "spark.driver.extraJavaOptions": (
+        "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC"
+    ),
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.sql.catalogImplementation": "in-memory",
