@@ -14,7 +14,7 @@ from lib import databricks, frames, state
 from lib.warehouse import LocalWarehouse
 
 SCALE, TRANSACTIONS, CLIENTS = 4, 100_000, 4
-WARM = 4  # rounds before the first that counts: Spark is slower in its first minute
+WARM = 2  # rounds before the first that counts: Spark is slower in its first minute
 TABLES = [f"pgbench_{name}" for name in ("accounts", "branches", "tellers", "history")]
 CHANGES = re.compile(r"(?:MERGE|INSERT) INTO (`[^ ]*`) ")  # a statement that does, and its table
 PERMIT = re.compile("/Volumes/[^`]*/permit-[^`]*")
