@@ -122,12 +122,13 @@ def queries(database):
 def test_of_a_backlog_the_catalog_is_asked_once(database, slot, table):
     """However often the server announces the table; and a table that is not for us."""
     database.execute("CREATE TABLE other (id int)", "ALTER PUBLICATION pub ADD TABLE other")
-    for i in range(300):
-        for name in "t", "other":
-            database.execute(
-                f"ALTER TABLE {name} SET (fillfactor = {10 + i % 90})",
-                f"INSERT INTO {name} (id) VALUES ({i + 10})",
-            )
+    database.execute(
+        "DO $$ BEGIN FOR i IN 10..309 LOOP"
+        " EXECUTE format('ALTER TABLE t SET (fillfactor = %s)', 10 + i % 90);"
+        " INSERT INTO t (id) VALUES (i);"
+        " EXECUTE format('ALTER TABLE other SET (fillfactor = %s)', 10 + i % 90);"
+        " INSERT INTO other VALUES (i); END LOOP; END $$"
+    )
     before = queries(database)
     options = "--table", "public.t", "--snapshot", "never", "--once", "--fetch", "sql"
     with Reader(database.conninfo, slot, *options) as reader:

@@ -14,8 +14,9 @@ CATALOG = "main"
 
 def commands(source, slot, folder, read=(), batch=(), load=None, publication="pub", conninfo=None):
     """The four command lines."""
+    connection = ["-d", conninfo or source.conninfo, "--slot", slot]
     options = {
-        "pgcdc-read": ["-d", conninfo or source.conninfo, "--slot", slot, "--publication", publication, *read],
+        "pgcdc-read": [*connection, "--publication", publication, *read],
         "cdc-batch": batch,
         "cdc-merge": ["--catalog", CATALOG],
         "dbx-load": ["--to-dir", os.path.join(folder, "out")] if load is None else load,

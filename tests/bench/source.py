@@ -114,8 +114,8 @@ def receive(source, end, streaming=False, conninfo=None):
     def contestant(bench):
         with source.copy() as name:
             command = [
-                f"{PGBIN}/pg_recvlogical", "-d", conninfo or source.conninfo, "--slot", name, "--start",
-                *options, "-o", "publication_names=pub",
+                f"{PGBIN}/pg_recvlogical", "-d", conninfo or source.conninfo,
+                "--slot", name, "--start", *options, "-o", "publication_names=pub",
                 "--no-loop", "-f", "/dev/null", "--endpos", end,
             ]  # fmt: skip
             return bench.run([command])
